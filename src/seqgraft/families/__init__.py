@@ -1,0 +1,1 @@
+"""The families, each loaded when its name is asked for."""

@@ -1,0 +1,29 @@
+"""What a family declares."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from seqgraft.families.configuration import PretrainedConfig
+from seqgraft.families.naming import Names
+from seqgraft.spec import Stack
+
+
+@dataclass(frozen=True)
+class Half:
+    """One side of a pair: what the configuration computes, and how its tensors are named."""
+
+    spec: Callable[[Any], Stack]
+    names: Callable[[Any], Names]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One published family, or several that share everything but their defaults."""
+
+    config: type[PretrainedConfig]
+    encoder: Half
+    decoder: Half
+    """The decoder half has a language-model head; its spec has cross-attention when the configuration asks for it."""
+    grafted: bool = False
+    """Whether cross-attention is no part of the published design, and so comes by a graft."""

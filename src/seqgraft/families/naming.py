@@ -1,0 +1,290 @@
+"""Reversible rules between a checkpoint's tensor names and the canonical ones.
+
+Values are never changed: a rule renames, cuts one tensor into several along its rows (`stacked`), or turns a matrix
+that is stored (in, out). Read backwards the same rules write the checkpoint, so a round trip is bit-exact.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+Shape = tuple[int, ...]
+
+GRAFT = "graft."
+"""Before the canonical names of tensors for which a family has no published name."""
+
+_LEGACY_LEAVES = {"gamma": "weight", "beta": "bias"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Their module (or, when `exact`, their tensor) is ours, or is several of ours stacked along the first axis."""
+
+    theirs: str
+    ours: tuple[str, ...]
+    turned: bool = False
+    """The matrix is stored (in, out); canonical linear weights are (out, in)."""
+    exact: bool = False
+    """The names are those of tensors, not of modules with a weight and a bias."""
+    outside: bool = False
+    """The module stands beside the body (a language-model head), so the body's prefix is not put before it."""
+
+    def targets(self, layer: str, leaf: str) -> tuple[str, ...]:
+        """Canonical tensor names for one layer and leaf."""
+        return tuple(_fill(ours, layer, leaf) for ours in self.ours)
+
+    def source(self, layer: str, leaf: str) -> str:
+        """The checkpoint's tensor name for one layer and leaf, without the body's prefix."""
+        return _fill(self.theirs, layer, leaf)
+
+    def match(self, name: str) -> tuple[str, str] | None:
+        """(layer, leaf) when `name` is one of this rule's tensors."""
+        found = _pattern(self.theirs, self.exact).fullmatch(name)
+        if found is None:
+            return None
+        parts = found.groupdict()
+        return parts.get("layer") or "", parts.get("leaf") or ""
+
+
+def rename(theirs: str, ours: str, *, outside: bool = False) -> Rule:
+    """A module of another name; `{i}` stands for the layer's number."""
+    return Rule(theirs, (ours,), outside=outside)
+
+
+def tensor(theirs: str, ours: str, *, outside: bool = False) -> Rule:
+    """A single tensor of another name, leaf and all."""
+    return Rule(theirs, (ours,), exact=True, outside=outside)
+
+
+def stacked(theirs: str, *ours: str, turned: bool = False) -> Rule:
+    """Several of our modules in one of theirs, one after the other along the output axis."""
+    return Rule(theirs, ours, turned=turned)
+
+
+def turned(theirs: str, ours: str) -> Rule:
+    """A module whose matrix is stored (in, out)."""
+    return Rule(theirs, (ours,), turned=True)
+
+
+@dataclass(frozen=True)
+class Names:
+    """How one half's checkpoint names its tensors."""
+
+    rules: tuple[Rule, ...]
+    prefix: str = ""
+    """Before the body's names in the file of the class with a head; the file of the bare body leaves it out."""
+    dropped: tuple[str, ...] = ()
+    """Regular expressions of names that hold no parameter of this half (buffers, the other half, other heads)."""
+    carried: tuple[str, ...] = ()
+    """Regular expressions of names that no computation here uses, kept and written back as they are (a pooler)."""
+    ties: tuple[tuple[str, str], ...] = ()
+    """(copy, owner): tensors, by their full names in the headed file, that the model shares; copies are not written."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Where one canonical tensor is found: rows `start:stop` of a source tensor after turning, all of it if None."""
+
+    source: str
+    turned: bool = False
+    rows: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What reading a checkpoint's headers came to. Names of `source` tensors are the file's own."""
+
+    pieces: dict[str, Piece]
+    carried: dict[str, str]
+    """name to write it back under, without the body's prefix -> source tensor"""
+    copies: tuple[tuple[str, str], ...]
+    """(copy, owner) source tensors that are both in the file and must be equal, since the model ties them"""
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    misshapen: tuple[tuple[str, Shape, Shape], ...]
+    """(source tensor, shape it must have, shape it has)"""
+
+
+@dataclass(frozen=True)
+class Written:
+    """One tensor of a file to write: these canonical tensors stacked on the first axis, then turned."""
+
+    name: str
+    parts: tuple[str, ...]
+    turned: bool = False
+
+
+def plan_reading(names: Names, found: Mapping[str, Shape], table: Mapping[str, Shape], start: str = "") -> Plan:
+    """Match the tensors whose names begin with `start` against the canonical `table`.
+
+    The file may be the headed class's or the bare body's, and may use the old leaf names gamma and beta.
+    """
+    seen: dict[str, str] = {}
+    for name in found:
+        if name.startswith(start):
+            seen.setdefault(_modern(name[len(start) :]), name)
+    bare = not names.prefix or not any(n.startswith(names.prefix) for n in seen)
+    stands_for, duplicates = _elect(names, seen, bare)
+    pieces: dict[str, Piece] = {}
+    carried: dict[str, str] = {}
+    copies: list[tuple[str, str]] = []
+    unexpected: list[str] = []
+    misshapen: list[tuple[str, Shape, Shape]] = []
+    for name, source in seen.items():
+        if name in duplicates:
+            copies.append((source, seen[duplicates[name]]))
+            continue
+        name = stands_for.get(name, name)
+        short = _bare(name, names)
+        if name.startswith(GRAFT):
+            claimed = _claim_graft(name, source, found[source], table, pieces, misshapen)
+        else:
+            claimed = _claim(names.rules, short, source, found[source], table, pieces, misshapen)
+        if claimed:
+            continue
+        if any(re.search(pattern, short) for pattern in names.carried):
+            carried[short] = source
+        elif not any(re.search(pattern, short) for pattern in names.dropped):
+            unexpected.append(source)
+    wrong = {source for source, _, _ in misshapen}
+    missing = tuple(n for n in table if n not in pieces and not _stands_in(n, wrong, names, start))
+    return Plan(pieces, carried, tuple(copies), missing, tuple(unexpected), tuple(misshapen))
+
+
+def plan_writing(names: Names, canonical: Mapping[str, Shape], *, headed: bool) -> list[Written]:
+    """The file's tensors for the canonical ones, in their order; what no rule names goes under `graft.`."""
+    written: dict[str, Written] = {}
+    done: set[str] = set()
+    prefix = names.prefix if headed else ""
+    tied = {copy for copy, _ in names.ties}
+    for rule in names.rules:
+        for layer, leaf in _places(rule, canonical):
+            parts = rule.targets(layer, leaf)
+            if any(part not in canonical for part in parts):
+                continue
+            name = ("" if rule.outside else prefix) + rule.source(layer, leaf)
+            turn = rule.turned and len(canonical[parts[0]]) == 2
+            done.update(parts)
+            if name not in tied:
+                written[parts[0]] = Written(name, parts, turn)
+    for part in canonical:
+        if part not in done:
+            written[part] = Written(GRAFT + part, (part,))
+    return [written[part] for part in canonical if part in written]
+
+
+def _elect(names: Names, seen: Mapping[str, str], bare: bool) -> tuple[dict[str, str], dict[str, str]]:
+    """Of tensors that the model ties, the one to read.
+
+    Returns (stored copy -> the absent owner that it stands for, superfluous copy -> the stored tensor it must equal).
+    """
+    stands_for: dict[str, str] = {}
+    duplicates: dict[str, str] = {}
+    elected: dict[str, str] = {}
+    for copy, owner in names.ties:
+        if bare:
+            copy, owner = _bare(copy, names), _bare(owner, names)
+        if copy not in seen:
+            continue
+        if owner in seen:
+            duplicates[copy] = owner
+        elif owner in elected:
+            duplicates[copy] = elected[owner]
+        else:
+            elected[owner] = copy
+            stands_for[copy] = owner
+    return stands_for, duplicates
+
+
+def _claim(
+    rules: tuple[Rule, ...],
+    name: str,
+    source: str,
+    shape: Shape,
+    table: Mapping[str, Shape],
+    pieces: dict[str, Piece],
+    misshapen: list[tuple[str, Shape, Shape]],
+) -> bool:
+    """Give `source` to the canonical tensors that a rule says it is; False when no rule does or no table row wants it."""
+    for rule in rules:
+        place = rule.match(name)
+        if place is None:
+            continue
+        parts = rule.targets(*place)
+        if any(part not in table for part in parts):
+            continue
+        turn = rule.turned and len(shape) == 2
+        rows = [table[part][0] for part in parts]
+        must = (sum(rows), *table[parts[0]][1:])
+        must = must[::-1] if turn else must
+        if must != tuple(shape):
+            misshapen.append((source, must, tuple(shape)))
+            return True
+        at = 0
+        for part, count in zip(parts, rows, strict=True):
+            pieces[part] = Piece(source, turn, (at, at + count) if len(parts) > 1 else None)
+            at += count
+        return True
+    return False
+
+
+def _claim_graft(
+    name: str,
+    source: str,
+    shape: Shape,
+    table: Mapping[str, Shape],
+    pieces: dict[str, Piece],
+    misshapen: list[tuple[str, Shape, Shape]],
+) -> bool:
+    part = name[len(GRAFT) :]
+    if part not in table:
+        return False
+    if table[part] != tuple(shape):
+        misshapen.append((source, table[part], tuple(shape)))
+    else:
+        pieces[part] = Piece(source)
+    return True
+
+
+def _stands_in(canonical: str, wrong: set[str], names: Names, start: str) -> bool:
+    """Whether a missing canonical tensor is there under another shape, and so is listed once already."""
+    for source in wrong:
+        short = _bare(_modern(source[len(start) :]), names)
+        if short == GRAFT + canonical:
+            return True
+        for rule in names.rules:
+            place = rule.match(short)
+            if place is not None and canonical in rule.targets(*place):
+                return True
+    return False
+
+
+def _places(rule: Rule, canonical: Mapping[str, Shape]) -> Iterator[tuple[str, str]]:
+    """The (layer, leaf) pairs for which the first of the rule's canonical tensors exists."""
+    pattern = _pattern(rule.ours[0], rule.exact)
+    for name in canonical:
+        found = pattern.fullmatch(name)
+        if found is not None:
+            parts = found.groupdict()
+            yield parts.get("layer") or "", parts.get("leaf") or ""
+
+
+def _bare(name: str, names: Names) -> str:
+    return name[len(names.prefix) :] if names.prefix and name.startswith(names.prefix) else name
+
+
+def _modern(name: str) -> str:
+    head, _, leaf = name.rpartition(".")
+    return f"{head}.{_LEGACY_LEAVES[leaf]}" if head and leaf in _LEGACY_LEAVES else name
+
+
+def _fill(name: str, layer: str, leaf: str) -> str:
+    name = name.replace("{i}", layer)
+    return f"{name}.{leaf}" if leaf else name
+
+
+@lru_cache(maxsize=4096)
+def _pattern(name: str, exact: bool) -> re.Pattern[str]:
+    body = re.escape(name).replace(r"\{i\}", r"(?P<layer>\d+)")
+    return re.compile(body if exact else body + r"\.(?P<leaf>weight|bias)")
