@@ -44,7 +44,9 @@ class TokenId:
     def __set__(self, tokenizer: "Tokenizer", index: int | None) -> None:
         token = None if index is None else tokenizer.convert_ids_to_tokens(index)
         if index is not None and token is None:
-            raise TokenizerError(f"`{self.name}_id` must be an id of the vocabulary ({len(tokenizer)}), but is {index}.")
+            raise TokenizerError(
+                f"`{self.name}_id` must be an id of the vocabulary ({len(tokenizer)}), but is {index}."
+            )
         setattr(tokenizer, self.name, token)
 
 
