@@ -1,0 +1,198 @@
+"""Weight files -> tensors, mapped where they lie; tensors -> weight files, streamed.
+
+Only this room knows PyTorch; what the files are and where their bytes lie comes from `seqgraft.checkpoints`.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqgraft.checkpoints import STALE_WEIGHTS, Header, WeightFiles, shards, stale_weights
+from seqgraft.checkpoints.layout import PICKLE, SAFETENSORS
+from seqgraft.errors import CheckpointError
+from seqgraft.families.naming import Piece
+from seqgraft.folders import write_json
+
+__all__ = ["DTYPES", "STALE_WEIGHTS", "TorchReader", "stale_weights", "write_weights"]
+
+DTYPES: dict[str, torch.dtype] = {
+    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32,
+    "I64": torch.int64, "U16": torch.uint16, "U32": torch.uint32, "U64": torch.uint64, "F16": torch.float16,
+    "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64, "C64": torch.complex64,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz, "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+}  # fmt: skip
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+class TorchReader:
+    """Tensors of a checkpoint on the CPU, straight ones as private maps of the file: read when first touched.
+
+    Writing to a mapped tensor changes a private copy of that page, never the file. Tensors outlive the reader.
+    """
+
+    def __init__(self, files: WeightFiles) -> None:
+        self.files = files
+        self._maps: dict[Path, Any] = {}
+        self._cut: tuple[str, Tensor] | None = None
+
+    def __enter__(self) -> "TorchReader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._maps.clear()
+        self._cut = None
+
+    def raw(self, name: str) -> Tensor:
+        """One stored tensor, whole, in its stored shape and dtype."""
+        return self._mapped(self._header(name))
+
+    def tensor(self, piece: Piece) -> Tensor:
+        """One canonical tensor, contiguous: rows of a source are mapped; a turned matrix is read and turned.
+
+        `piece.rows` of a turned matrix are columns of the stored one; its columns, asked for one after another,
+        come from one reading.
+        """
+        header = self._header(piece.source)
+        start, stop = piece.rows or (0, header.shape[-1 if piece.turned else 0] if header.shape else 0)
+        if piece.turned:
+            stored = self._read(piece.source, keep=piece.rows is not None)
+            return stored[:, start:stop].t().contiguous()
+        if piece.rows is None:
+            return self._mapped(header)
+        row = math.prod(header.shape[1:]) * DTYPES[header.dtype].itemsize
+        if header.strides is not None:
+            return self._mapped(header)[start:stop].clone()
+        return self._mapped(Header((stop - start, *header.shape[1:]), header.dtype, header.file,
+                                   header.start + start * row))  # fmt: skip
+
+    def equal(self, first: str, second: str) -> bool:
+        """Whether two stored tensors are the same, bit for bit; nothing stays in memory."""
+        self._header(first), self._header(second)
+        return self.files.same(first, second)
+
+    def _header(self, name: str) -> Header:
+        try:
+            return self.files.headers[name]
+        except KeyError:
+            raise CheckpointError(f"'{self.files.source}' must hold the tensor '{name}', but does not.") from None
+
+    def _mapped(self, header: Header) -> Tensor:
+        dtype = DTYPES[header.dtype]
+        if not header.size:
+            return torch.empty(header.shape, dtype=dtype)
+        if header.file not in self._maps:
+            size = header.file.stat().st_size
+            self._maps[header.file] = torch.UntypedStorage.from_file(str(header.file), False, size)
+        # A storage of its own, so that saving or copying one tensor does not take the whole file along.
+        storage = self._maps[header.file][header.start : header.start + header.size]
+        if header.start % dtype.itemsize:
+            storage = storage.clone()
+        strides = header.strides or _row_major(header.shape)
+        return torch.empty(0, dtype=dtype).set_(storage, 0, header.shape, strides).contiguous()
+
+    def _read(self, name: str, *, keep: bool) -> Tensor:
+        """A stored matrix in ordinary memory: a map of it would stay resident beside the turned copy."""
+        if self._cut is not None:
+            if self._cut[0] == name:
+                return self._cut[1]
+            self._cut = None
+        header = self.files.headers[name]
+        flat = torch.empty(header.size, dtype=torch.uint8)
+        self.files.read_into(name, flat.numpy())
+        strides = header.strides or _row_major(header.shape)
+        stored = torch.empty(0, dtype=DTYPES[header.dtype]).set_(flat.untyped_storage(), 0, header.shape, strides)
+        if keep:
+            self._cut = (name, stored)
+        return stored
+
+
+def write_weights(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    max_shard_size: int | str = "50GB",
+    variant: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    safe_serialization: bool = True,
+) -> list[Path]:
+    """Write the tensors into `folder` as one file, or as shards and their index; return the paths written.
+
+    One tensor at a time is brought to the CPU and made contiguous. Tensors that share memory are a CheckpointError:
+    a tie is the model's to know, and its copy is left out. `metadata` defaults to `{"format": "pt"}`.
+    """
+    _refuse_shared(tensors)
+    sizes = {name: tensor.numel() * tensor.element_size() for name, tensor in tensors.items()}
+    count = sum(tensor.numel() for tensor in tensors.values())
+    base = SAFETENSORS if safe_serialization else PICKLE
+    layout = shards(sizes, max_shard_size, base=base, variant=variant, parameters=count)
+    written: list[Path] = []
+    for file, names in layout.files.items():
+        written.append(folder / file)
+        part = {name: tensors[name] for name in names}
+        if safe_serialization:
+            _write_safetensors(written[-1], part, dict(metadata if metadata is not None else {"format": "pt"}))
+        else:
+            torch.save({name: tensor.detach().cpu().clone() for name, tensor in part.items()}, written[-1])
+    if layout.index_name and layout.index:
+        written.append(folder / layout.index_name)
+        write_json(written[-1], layout.index)
+    return written
+
+
+def _write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Header first, then each tensor's bytes; wide elements first, so that every tensor lies aligned."""
+    order = sorted(tensors, key=lambda name: -tensors[name].element_size())
+    header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    at = 0
+    for name in order:
+        tensor = tensors[name]
+        if tensor.dtype not in _NAMES:
+            raise CheckpointError(f"'{name}' must have a dtype that safetensors knows, but is {tensor.dtype}.")
+        size = tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as stream:
+        stream.write(len(text).to_bytes(8, "little"))
+        stream.write(text)
+        for name in order:
+            flat = tensors[name].detach().to("cpu").contiguous().reshape(-1)
+            if flat.numel():
+                stream.write(flat.view(torch.uint8).numpy().data)
+
+
+def _refuse_shared(tensors: Mapping[str, Tensor]) -> None:
+    """Two names for overlapping memory would be stored twice and read back as two parameters."""
+    spans: dict[torch.device, list[tuple[int, int, str]]] = {}
+    for name, tensor in tensors.items():
+        if tensor.is_meta:
+            raise CheckpointError(f"'{name}' must hold values to be saved, but is on the meta device.")
+        if tensor.numel():
+            last = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True)) + 1
+            begin = tensor.data_ptr()
+            spans.setdefault(tensor.device, []).append((begin, begin + last * tensor.element_size(), name))
+    for found in spans.values():
+        found.sort()
+        for (_, end, name), (begin, _, other) in pairwise(found):
+            if begin < end:
+                raise CheckpointError(
+                    f"'{name}' and '{other}' must not share memory to be saved: leave out the tied copy."
+                )
+
+
+def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides = [1]
+    for n in reversed(shape[1:]):
+        strides.append(strides[-1] * max(n, 1))
+    return tuple(reversed(strides)) if shape else ()
