@@ -5,11 +5,11 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seqgraft import folders
 from seqgraft.errors import GenerationError
-from seqgraft.generation.fields import DEFAULTS, EXTRA_OUTPUTS, METADATA, PUBLISHED, UNSUPPORTED
+from seqgraft.generation.fields import EXTRA_OUTPUTS, METADATA, PUBLISHED, UNSUPPORTED
 from seqgraft.generation.rules import faults, remarks
 
 FILE = "generation_config.json"
@@ -23,6 +23,10 @@ class GenerationConfig:
     """
 
     on_change: Callable[[str, Any], None] | None = None
+
+    if TYPE_CHECKING:  # the fields stand in `fields.py`
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, **settings: Any) -> None:
         for name in PUBLISHED:
@@ -101,14 +105,6 @@ class GenerationConfig:
             if name not in METADATA and getattr(both, name, None) is None:
                 setattr(both, name, value)
         return both
-
-    def filled(self) -> "GenerationConfig":
-        """A copy whose unset fields have the published defaults (the lengths and special ids stay as they are)."""
-        full = copy.deepcopy(self)
-        for name, value in DEFAULTS.items():
-            if getattr(full, name) is None:
-                setattr(full, name, value)
-        return full
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], **changes: Any) -> "GenerationConfig":

@@ -1,6 +1,6 @@
 """What generation settings may be, one by one and together."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from seqgraft.generation.fields import ARGUMENTS, BEAMS_ONLY, EXTRA_OUTPUTS, SAMPLING_ONLY
@@ -17,9 +17,20 @@ _AT_LEAST = {
 }
 
 
-def faults(config: Any) -> list[str]:
-    """A sentence for every setting that is impossible, and for every two that contradict each other."""
-    return [*_single(config), *_paired(config)]
+def faults(config: Any, *, lengths: bool = True) -> list[str]:
+    """A sentence for every setting that is impossible, and for every two that contradict each other.
+
+    Without `lengths`, a least length above the most is let pass: a call may well cut short what a file asks for.
+    """
+    return [*_single(config), *_paired(config), *(length_faults(vars(config)) if lengths else ())]
+
+
+def length_faults(settings: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for a least length above the most."""
+    for least, most in (("min_length", "max_length"), ("min_new_tokens", "max_new_tokens")):
+        low, high = settings.get(least), settings.get(most)
+        if isinstance(low, int) and isinstance(high, int) and low > high:
+            yield f"`{least}` must be at most `{most}` ({high}), but is {low}."
 
 
 def remarks(config: Any, given: Collection[str] | None) -> Iterator[str]:
@@ -72,10 +83,6 @@ def _paired(config: Any) -> Iterator[str]:
             )
         elif 1 < beams < returned:
             yield f"`num_return_sequences` must be at most `num_beams` ({beams}), but is {returned}."
-    for least, most in (("min_length", "max_length"), ("min_new_tokens", "max_new_tokens")):
-        low, high = getattr(config, least), getattr(config, most)
-        if isinstance(low, int) and isinstance(high, int) and low > high:
-            yield f"`{least}` must be at most `{most}` ({high}), but is {low}."
 
 
 def _words(value: Any) -> bool:

@@ -154,12 +154,16 @@ class MinLengthLogitsProcessor(LogitsProcessor):
 
     def __init__(self, min_length: int, eos_token_id: int | Sequence[int], device: Any = None) -> None:
         self.min_length = min_length
-        self.eos_token_id = torch.tensor(_ids(eos_token_id), device=device)
+        self.eos_token_id = torch.tensor([i for i in _ids(eos_token_id) if i >= 0], dtype=torch.long, device=device)
+        self._highest = max(_ids(eos_token_id), default=0)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         if input_ids.shape[-1] >= self.min_length:
             return scores
-        return scores.index_fill(1, self.eos_token_id, _BANNED)
+        ends = self.eos_token_id
+        if self._highest >= scores.shape[-1]:  # an end token that the output layer does not have
+            ends = ends[ends < scores.shape[-1]]
+        return scores.index_fill(1, ends, _BANNED)
 
 
 class MinNewTokensLengthLogitsProcessor(MinLengthLogitsProcessor):
@@ -221,7 +225,7 @@ class TopKLogitsWarper(LogitsProcessor):
 
 
 class TopPLogitsWarper(LogitsProcessor):
-    """Keeps the smallest set of best tokens with `top_p` of the probability (Holtzman et al. 2019, arXiv:1904.09751)."""
+    """Keeps the best tokens that together have `top_p` of the probability (Holtzman et al. 2019, arXiv:1904.09751)."""
 
     def __init__(self, top_p: float, filter_value: float = _BANNED, min_tokens_to_keep: int = 1) -> None:
         if not 0 <= top_p <= 1:

@@ -1,0 +1,194 @@
+"""Beam search and beam sampling, with the reference's arithmetic to the last bit.
+
+Every source keeps `beams` running rows and `beams` finished hypotheses. A step takes the best
+max(2, 1 + end tokens) * beams continuations, so that enough of them run on however many end. A hypothesis counts
+sum of log-probabilities / (generated length) ** length_penalty, its end token included (Wu et al. 2016, section 7,
+https://arxiv.org/abs/1609.08144, in the field's simpler form).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seqgraft.torch.processors import LogitsProcessorList
+from seqgraft.torch.search import Decoder, FoundBeams, Record, State
+from seqgraft.torch.stopping import Stopping
+
+_WORST = -1.0e9  # what the reference adds to the score of anything that may not be chosen
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The continuations of one step, all [sources, count]: log-probabilities so far, and where each comes from."""
+
+    scores: Tensor
+    parents: Tensor
+    tokens: Tensor
+    ended: Tensor
+
+
+class Beams:
+    """The running rows and the finished hypotheses of every source."""
+
+    def __init__(
+        self, prompt: Tensor, beams: int, limit: int, fill: int, *, length_penalty: float, early_stopping: bool | str
+    ) -> None:
+        """prompt [sources * beams, time]."""
+        self.start = self.length = prompt.shape[1]
+        self.beams, self.fill, self.limit = beams, fill, limit
+        self.length_penalty, self.early_stopping = length_penalty, early_stopping
+        sources, device = prompt.shape[0] // beams, prompt.device
+        self.running = prompt.new_full((sources, beams, limit), fill)
+        self.running[..., : self.length] = prompt.view(sources, beams, -1)
+        self.finished = self.running.clone()
+        # Only the first beam counts at the first step: the others are its copies.
+        self.running_scores = torch.zeros(sources, beams, device=device)
+        self.running_scores[:, 1:] = _WORST
+        self.finished_scores = torch.full((sources, beams), _WORST, device=device)
+        self.is_finished = torch.zeros(sources, beams, dtype=torch.bool, device=device)
+        self.lengths = torch.zeros(sources, beams, dtype=torch.long, device=device)
+        self.improvable = torch.ones(sources, 1, dtype=torch.bool, device=device)
+        self.running_rows = torch.full((sources, beams, limit - self.start), -1, dtype=torch.int32, device=device)
+        self.finished_rows = self.running_rows.clone()
+        self.row_offsets = torch.arange(sources, device=device)[:, None] * beams
+        self.same_rows = torch.arange(sources * beams, device=device)
+
+    @property
+    def ids(self) -> Tensor:
+        """The running rows so far, [sources * beams, length]."""
+        return self.running.view(-1, self.limit)[:, : self.length]
+
+    def continued(self, candidates: Candidates) -> Tensor:
+        """The whole ids of the candidates, [sources * count, length + 1]."""
+        past = self.running[..., : self.length].take_along_dim(candidates.parents[..., None], 1)
+        return torch.cat((past, candidates.tokens[..., None]), dim=-1).flatten(0, 1)
+
+    def finish(self, candidates: Candidates) -> None:
+        """Merge those of the best `beams` candidates that ended into the finished hypotheses."""
+        finishing = candidates.ended.clone()
+        finishing[:, self.beams :] = False
+        if finishing.device.type == "cpu" and not finishing.any():  # free to know there; elsewhere it would wait
+            return
+        generated = self.length + 1 - self.start
+        scores = candidates.scores / (generated**self.length_penalty)
+        if self.early_stopping is True:
+            scores = scores + self.is_finished.all(dim=1, keepdim=True).float() * _WORST
+        scores = scores + (~self.improvable).float() * _WORST
+        scores = scores + (~finishing).float() * _WORST
+        self.finished_scores, order = torch.cat((self.finished_scores, scores), dim=1).topk(self.beams)
+        fresh = order >= self.beams
+        which = (order - self.beams).clamp(min=0)  # the candidate, where fresh
+        old = order.clamp(max=self.beams - 1)  # the hypothesis, elsewhere
+        parents = candidates.parents.gather(1, which)
+        source = torch.where(fresh, self.beams + parents, old)[..., None]
+        self._merge(self.finished, self.running, source, fresh, candidates.tokens.gather(1, which), self.length)
+        rows = (parents + self.row_offsets).int()
+        self._merge(self.finished_rows, self.running_rows, source, fresh, rows, generated - 1)
+        self.is_finished = torch.cat((self.is_finished, finishing), dim=1).gather(1, order)
+        self.lengths = torch.where(fresh, generated, self.lengths.gather(1, old))
+
+    def _merge(self, kept: Tensor, running: Tensor, source: Tensor, fresh: Tensor, newest: Tensor, at: int) -> None:
+        """Rewrite `kept` from both pools; column `at` is what a fresh one adds, and still empty in older ones."""
+        empty = self.fill if kept is self.finished else -1
+        kept[..., :at] = torch.cat((kept[..., :at], running[..., :at]), dim=1).take_along_dim(source, 1)
+        kept[..., at] = torch.where(fresh, newest, empty)
+
+    def advance(self, candidates: Candidates) -> tuple[Tensor, Tensor | None] | None:
+        """Choose the rows that run on: (tokens, rows), [sources * beams] each, or None when the search is over.
+
+        `rows` is None when every row goes on from itself. This is the one place where the host waits for the device.
+        """
+        held = candidates.scores + candidates.ended.float() * _WORST
+        self.running_scores, order = held.topk(self.beams)
+        parents, tokens = candidates.parents.gather(1, order), candidates.tokens.gather(1, order)
+        rows = parents + self.row_offsets
+        generated = self.length + 1 - self.start
+        going = self._going_on(generated) & ~candidates.ended.all()
+        goes, same = torch.stack((going, (rows.flatten() == self.same_rows).all())).tolist()
+        if not goes:
+            return None
+        if not same and generated > 1:
+            index = parents[..., None]
+            self.running[..., : self.length] = self.running[..., : self.length].take_along_dim(index, 1)
+            past = self.running_rows[..., : generated - 1]
+            self.running_rows[..., : generated - 1] = past.take_along_dim(index, 1)
+        self.running[..., self.length] = tokens
+        self.running_rows[..., generated - 1] = rows
+        self.length += 1
+        # Before the first step all rows of a source were one and the same.
+        return tokens.flatten(), None if same or generated == 1 else rows.flatten()
+
+    def _going_on(self, generated: int) -> Tensor:
+        """Whether a running row could still beat a finished one, by the heuristic of `early_stopping`."""
+        if self.early_stopping == "never" and self.length_penalty > 0.0:
+            reachable = self.limit - self.start
+        else:
+            reachable = generated
+        best = self.running_scores[:, :1] / (reachable**self.length_penalty)
+        worst = torch.where(self.is_finished, self.finished_scores.amin(dim=1, keepdim=True), _WORST)
+        self.improvable = self.improvable & (best > worst).any(dim=-1, keepdim=True)
+        going = self.improvable.any()
+        return going & ~self.is_finished.all() if self.early_stopping is True else going
+
+    def found(self, returned: int, state: State) -> FoundBeams:
+        """The best `returned` hypotheses of every source, cut to the longest."""
+        longest = int(self.lengths[:, :returned].max())
+        return FoundBeams(
+            self.finished[:, :returned, : self.start + longest].flatten(0, 1).contiguous(),
+            self.finished_scores[:, :returned].flatten(),
+            self.finished_rows[:, :returned, :longest].flatten(0, 1).contiguous(),
+            state,
+        )
+
+
+def search_beams(
+    decoder: Decoder,
+    state: State,
+    prompt: Tensor,
+    *,
+    beams: int,
+    returned: int,
+    processors: LogitsProcessorList,
+    stopping: Stopping,
+    record: Record,
+    sample: bool = False,
+    fill: int = 0,
+    length_penalty: float = 1.0,
+    early_stopping: bool | str = False,
+) -> FoundBeams:
+    """Continue prompt [sources * beams, time], the rows of a source alike; finished rows are filled with `fill`.
+
+    `sample` draws the continuations (without replacement) instead of taking the best.
+    """
+    held = Beams(prompt, beams, stopping.max_length, fill, length_penalty=length_penalty, early_stopping=early_stopping)
+    sources = prompt.shape[0] // beams
+    count = max(2, 1 + len(stopping.eos_token_ids)) * beams
+    new = prompt
+    while True:
+        step, state = decoder.step(new, state)
+        logits = step.logits.float()
+        log_probs = processors(held.ids, torch.log_softmax(logits, dim=-1))
+        record.take(step, logits.clone() if record.want_logits else logits, log_probs)
+        vocab = log_probs.shape[-1]
+        total = (log_probs.view(sources, beams, vocab) + held.running_scores[..., None]).view(sources, -1)
+        if sample:
+            chosen = torch.multinomial(total.softmax(dim=-1), num_samples=count)
+            scores = total.gather(1, chosen)
+        else:
+            scores, chosen = total.topk(count)
+        tokens = chosen % vocab
+        at_limit = held.length + 1 >= stopping.max_length
+        ended = torch.ones_like(tokens, dtype=torch.bool) if at_limit else stopping.ended(tokens)
+        candidates = Candidates(scores, chosen // vocab, tokens, ended)
+        if stopping.others:
+            asked = stopping.asked(held.continued(candidates), record.scores_so_far)
+            candidates = Candidates(scores, candidates.parents, tokens, ended | asked.view_as(ended))
+        held.finish(candidates)
+        going = None if at_limit else held.advance(candidates)
+        if going is None:
+            return held.found(returned, state)
+        new_tokens, rows = going
+        if rows is not None:
+            state = decoder.reorder(state, rows)
+        new = new_tokens[:, None]
