@@ -5,10 +5,13 @@ path may be and how a folder is replaced stand here once.
 """
 
 import contextlib
+import errno
 import json
 import os
+import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,7 @@ from seqgraft.errors import FolderError
 _COMMITTED = ".seqgraft-commit-"
 _STAGED = ".seqgraft-saving-"
 _STALE = ".seqgraft-stale.json"
+_TRASH = ".seqgraft-trash-"
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,12 @@ def find(source: str | os.PathLike[str], filename: str, origin: Origin | None = 
     """
     origin = origin or Origin()
     folder = Path(source).expanduser()
+    path = inside(inside(folder, origin.subfolder), filename)
     if folder.is_dir():
         finish(folder)
-        path = inside(folder, os.path.join(origin.subfolder, filename))
         return path if path.is_file() else None
-    if folder.is_file() and folder.name == filename:
-        return folder
+    if folder.is_file():
+        return folder if folder.name == filename else None
     return _download(os.fspath(source), filename, origin)
 
 
@@ -97,7 +101,9 @@ def saving(folder: str | os.PathLike[str], *, stale: tuple[str, ...] = ()) -> It
 
     Files of `folder` that match a pattern of `stale` and were not written anew are removed (the shards of an older
     save). Killed before the end, `folder` is as it was; killed while the files move, the next reader finishes the
-    move (`finish`), so nobody sees half of it.
+    move (`finish`), so nobody sees half of it. What a killed save has left behind is removed by the next one.
+
+    Raises FolderError when `folder` is a file, or holds a folder where a file must go or the other way round.
     """
     target = Path(folder).expanduser()
     if target.exists() and not target.is_dir():
@@ -105,54 +111,126 @@ def saving(folder: str | os.PathLike[str], *, stale: tuple[str, ...] = ()) -> It
     made = not target.exists()
     target.mkdir(parents=True, exist_ok=True)
     finish(target)
-    staged = Path(tempfile.mkdtemp(prefix=_STAGED, dir=target))
+    _sweep(target)
+    staged = Path(tempfile.mkdtemp(prefix=f"{_STAGED}{platform.node()}-{os.getpid()}-", dir=target))
     try:
         yield staged
-        for path in staged.rglob("*"):
-            if path.is_file():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-        old = [p.name for pattern in stale for p in target.glob(pattern) if not (staged / p.name).exists()]
-        (staged / _STALE).write_text(json.dumps(old), encoding="utf-8")
+        _check_places(staged, target)
+        old = {path.name for pattern in stale for path in target.glob(pattern) if not path.is_dir()}
+        write_json(staged / _STALE, {"remove": sorted(name for name in old if not (staged / name).exists())})
         staged.chmod(0o755)
-        staged.rename(target / staged.name.replace(_STAGED, _COMMITTED))
+        _flush(staged)
+        staged.rename(target / f"{_COMMITTED}{time.time_ns():020d}-{staged.name.rpartition('-')[2]}")
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         if made:
             with contextlib.suppress(OSError):
                 target.rmdir()
         raise
+    _sync(target)
     finish(target)
 
 
 def finish(folder: Path) -> None:
-    """Complete a save that was committed but killed before all its files had moved."""
+    """Complete the saves that were committed but killed before all their files had moved, oldest first.
+
+    Several processes may do so at once: on return every file is in its place, whoever moved it.
+    """
     for committed in sorted(folder.glob(_COMMITTED + "*")):
         try:
             _move(committed, folder)
-        except FileNotFoundError:  # another process finishes the same save
-            continue
-        except PermissionError as error:
-            raise FolderError(f"'{folder}' holds an unfinished save that must be completed by its owner.") from error
+        except FileNotFoundError:
+            if (committed / _STALE).exists():
+                raise
+            # Otherwise another process has finished this save and is removing what is left of it.
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            raise FolderError(
+                f"'{folder}' holds a save that was interrupted while its files moved; it must be opened once by "
+                f"a user who may write to it, but cannot be written here: {error}."
+            ) from error
 
 
 def _move(committed: Path, folder: Path) -> None:
-    for path in sorted(committed.rglob("*")):
-        if path.is_file() and path.name != _STALE:
-            place = folder / path.relative_to(committed)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(place)
     listing = committed / _STALE
-    if listing.exists():
-        for name in json.loads(listing.read_text(encoding="utf-8")):
-            inside(folder, name).unlink(missing_ok=True)
+    try:
+        stale = read_json(listing)["remove"]
+    except FileNotFoundError:  # another process has finished this save
+        shutil.rmtree(committed, ignore_errors=True)
+        return
+    for path in sorted(committed.rglob("*")):
+        if path.name == _STALE or path.name.startswith(_TRASH) or path.is_dir():
+            continue
+        place = folder / path.relative_to(committed)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another process has just moved it
+            path.replace(place)
+    for number, name in enumerate(stale):
+        # Moved, not removed: once another process has finished, this fails and cannot hit the file of a newer save.
+        with contextlib.suppress(FileNotFoundError):
+            inside(folder, name).replace(committed / f"{_TRASH}{number}")
+    _sync(folder)
+    listing.unlink(missing_ok=True)
     shutil.rmtree(committed, ignore_errors=True)
+
+
+def _check_places(staged: Path, target: Path) -> None:
+    """Nothing may keep the files from moving once the save is committed."""
+    for path in staged.rglob("*"):
+        place = target / path.relative_to(staged)
+        if place.exists() and place.is_dir() != path.is_dir():
+            kinds = ("a folder", "a file") if path.is_dir() else ("a file", "a folder")
+            raise FolderError(f"'{place}' must be {kinds[0]} for this save, but is {kinds[1]}.")
+
+
+def _sweep(target: Path) -> None:
+    """Remove what saves of this machine's dead processes have left (another machine's cannot be asked)."""
+    for staged in target.glob(_STAGED + "*"):
+        host, pid, _ = staged.name[len(_STAGED) :].rsplit("-", 2)
+        if host == platform.node() and pid.isdecimal() and not _alive(int(pid)):
+            shutil.rmtree(staged, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    if os.name != "posix":  # signal 0 is a real signal elsewhere
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _flush(staged: Path) -> None:
+    """Bring everything in `staged` to the disk, so that a power cut after the commit loses nothing."""
+    for path in staged.rglob("*"):
+        if path.is_dir():
+            _sync(path)
+        else:
+            with path.open("rb" if os.name == "posix" else "r+b") as file:
+                os.fsync(file.fileno())
+    _sync(staged)
+
+
+def _sync(folder: Path) -> None:
+    if os.name != "posix":  # a folder cannot be opened there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems cannot
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _download(name: str, filename: str, origin: Origin) -> Path | None:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
+        GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
@@ -182,8 +260,14 @@ def _download(name: str, filename: str, origin: Origin) -> Path | None:
         ) from error
     except EntryNotFoundError:
         return None
+    except GatedRepoError as error:
+        raise FolderError(
+            f"'{name}' must be read with a `token` whose owner has accepted its terms on the hub, but was not: {error}"
+        ) from error
     except RepositoryNotFoundError as error:
-        raise FolderError(f"'{name}' is neither a folder here nor a repository of the hub (private ones need `token`).") from error
+        raise FolderError(
+            f"'{name}' is neither a folder here nor a repository of the hub (private ones need `token`)."
+        ) from error
     except HFValidationError as error:
         raise FolderError(f"'{name}' is no folder here, and cannot be the name of a hub repository: {error}") from error
     except (HfHubHTTPError, OSError) as error:
@@ -194,8 +278,9 @@ def _cached(name: str, origin: Origin) -> bool:
     """Whether the cache holds a snapshot of this repository, so that a missing file means 'not in it'."""
     from huggingface_hub import try_to_load_from_cache
 
-    known = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt")
+    known = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt", "model.safetensors")
+    files = [f"{origin.subfolder}/{file}" if origin.subfolder else file for file in known]
     return any(
-        isinstance(try_to_load_from_cache(name, f, cache_dir=origin.cache_dir, revision=origin.revision), str)
-        for f in known
+        isinstance(try_to_load_from_cache(name, file, cache_dir=origin.cache_dir, revision=origin.revision), str)
+        for file in files
     )

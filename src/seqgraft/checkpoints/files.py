@@ -1,11 +1,10 @@
 """A folder or hub repository -> its weight files and their headers, with every problem of theirs in one error."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from seqgraft import folders
 from seqgraft.checkpoints.headers import Header, read_safetensors
@@ -13,8 +12,6 @@ from seqgraft.checkpoints.layout import FOREIGN, PICKLE, SAFETENSORS, index_name
 from seqgraft.checkpoints.pickles import read_pickle
 from seqgraft.errors import CheckpointError, FolderError
 from seqgraft.folders import Origin
-
-_CHUNK = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -36,18 +33,6 @@ class WeightFiles:
         """The dtypes that occur, by safetensors' names."""
         return frozenset(header.dtype for header in self.headers.values())
 
-    def read_into(self, name: str, buffer: Any) -> None:
-        """Fill `buffer` (writable, `headers[name].size` bytes) from the file, without mapping it."""
-        header, view = self.headers[name], memoryview(buffer).cast("B")
-        with header.file.open("rb", buffering=0) as stream:
-            stream.seek(header.start)
-            at = 0
-            while at < header.size:
-                got = stream.readinto(view[at : at + _CHUNK])
-                if not got:
-                    raise CheckpointError(f"{header.file}: '{name}' ends early: the file has changed since opening.")
-                at += got
-
     def same(self, first: str, second: str) -> bool:
         """Whether two stored tensors are equal bit for bit (not read when they are one and the same storage)."""
         a, b = self.headers[first], self.headers[second]
@@ -55,7 +40,7 @@ class WeightFiles:
             return False
         if (a.file, a.start) == (b.file, b.start):
             return True
-        return all(one == other for one, other in zip(_chunks(a), _chunks(b), strict=True))
+        return all(one == other for one, other in zip(a.chunks(), b.chunks(), strict=True))
 
 
 def open_weights(
@@ -170,13 +155,3 @@ def _listed(what: str, problems: list[str]) -> str:
     if len(problems) == 1:
         return f"{what}: {problems[0]}"
     return f"{what}, for {len(problems)} reasons:" + "".join(f"\n  - {problem}" for problem in problems)
-
-
-def _chunks(header: Header) -> Iterator[bytes]:
-    with header.file.open("rb") as stream:
-        stream.seek(header.start)
-        left = header.size
-        while left > 0:
-            chunk = stream.read(min(left, _CHUNK))
-            yield chunk
-            left = left - len(chunk) if chunk else 0

@@ -8,6 +8,7 @@ https://huggingface.co/docs/safetensors/index#format
 import json
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
 """The dtypes that a parameter may have."""
 
 _LONGEST_HEADER = 100_000_000
+_CHUNK = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,33 @@ class Header:
         if self.strides is None or 0 in self.shape:
             return math.prod(self.shape) * BYTES[self.dtype]
         return (sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)) + 1) * BYTES[self.dtype]
+
+    def chunks(self) -> Iterator[bytes]:
+        """The stored bytes, 16 MiB at a time, read and not mapped, so that nothing stays resident."""
+        with self.file.open("rb", buffering=0) as stream:
+            stream.seek(self.start)
+            for at in range(0, self.size, _CHUNK):
+                chunk = stream.read(min(_CHUNK, self.size - at))
+                if len(chunk) != min(_CHUNK, self.size - at):
+                    raise self._cut_short()
+                yield chunk
+
+    def read_into(self, buffer: Any) -> None:
+        """Fill `buffer` (writable, of `size` bytes) with the stored bytes, read and not mapped."""
+        view, at = memoryview(buffer).cast("B"), 0
+        with self.file.open("rb", buffering=0) as stream:
+            stream.seek(self.start)
+            while at < self.size:
+                count = stream.readinto(view[at : at + _CHUNK])
+                if not count:
+                    raise self._cut_short()
+                at += count
+
+    def _cut_short(self) -> CheckpointError:
+        return CheckpointError(
+            f"{self.file} must have {self.size:,} bytes from byte {self.start:,} on, as when it was opened, "
+            "but ends before."
+        )
 
 
 def read_safetensors(file: Path) -> tuple[dict[str, Header], dict[str, str]]:

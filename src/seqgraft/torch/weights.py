@@ -6,6 +6,7 @@ Only this room knows PyTorch; what the files are and where their bytes lie comes
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -65,15 +66,15 @@ class TorchReader:
         header = self._header(piece.source)
         start, stop = piece.rows or (0, header.shape[-1 if piece.turned else 0] if header.shape else 0)
         if piece.turned:
-            stored = self._read(piece.source, keep=piece.rows is not None)
+            # Read, not mapped: a map would stay resident beside the turned copy.
+            stored = self._columns(piece, header) if piece.rows else self._read(header)
             return stored[:, start:stop].t().contiguous()
         if piece.rows is None:
             return self._mapped(header)
-        row = math.prod(header.shape[1:]) * DTYPES[header.dtype].itemsize
         if header.strides is not None:
-            return self._mapped(header)[start:stop].clone()
-        return self._mapped(Header((stop - start, *header.shape[1:]), header.dtype, header.file,
-                                   header.start + start * row))  # fmt: skip
+            return self._read(header)[start:stop].contiguous()
+        row = math.prod(header.shape[1:]) * _dtype(header).itemsize
+        return self._mapped(replace(header, shape=(stop - start, *header.shape[1:]), start=header.start + start * row))
 
     def equal(self, first: str, second: str) -> bool:
         """Whether two stored tensors are the same, bit for bit; nothing stays in memory."""
@@ -87,33 +88,32 @@ class TorchReader:
             raise CheckpointError(f"'{self.files.source}' must hold the tensor '{name}', but does not.") from None
 
     def _mapped(self, header: Header) -> Tensor:
-        dtype = DTYPES[header.dtype]
+        """A map of the stored bytes; ordinary memory where a map cannot serve (unaligned or not in row-major order)."""
+        dtype = _dtype(header)
         if not header.size:
             return torch.empty(header.shape, dtype=dtype)
+        if header.start % dtype.itemsize or header.strides is not None:
+            return self._read(header).contiguous()
         if header.file not in self._maps:
             size = header.file.stat().st_size
             self._maps[header.file] = torch.UntypedStorage.from_file(str(header.file), False, size)
         # A storage of its own, so that saving or copying one tensor does not take the whole file along.
         storage = self._maps[header.file][header.start : header.start + header.size]
-        if header.start % dtype.itemsize:
-            storage = storage.clone()
-        strides = header.strides or _row_major(header.shape)
-        return torch.empty(0, dtype=dtype).set_(storage, 0, header.shape, strides).contiguous()
+        return torch.empty(0, dtype=dtype).set_(storage, 0, header.shape, _row_major(header.shape))
 
-    def _read(self, name: str, *, keep: bool) -> Tensor:
-        """A stored matrix in ordinary memory: a map of it would stay resident beside the turned copy."""
-        if self._cut is not None:
-            if self._cut[0] == name:
-                return self._cut[1]
-            self._cut = None
-        header = self.files.headers[name]
+    def _read(self, header: Header) -> Tensor:
+        """A stored tensor in ordinary memory, in its stored order."""
         flat = torch.empty(header.size, dtype=torch.uint8)
-        self.files.read_into(name, flat.numpy())
+        header.read_into(flat.numpy())
         strides = header.strides or _row_major(header.shape)
-        stored = torch.empty(0, dtype=DTYPES[header.dtype]).set_(flat.untyped_storage(), 0, header.shape, strides)
-        if keep:
-            self._cut = (name, stored)
-        return stored
+        return torch.empty(0, dtype=_dtype(header)).set_(flat.untyped_storage(), 0, header.shape, strides)
+
+    def _columns(self, piece: Piece, header: Header) -> Tensor:
+        """The stored matrix whose columns several pieces are, kept until another one is asked for."""
+        if self._cut is None or self._cut[0] != piece.source:
+            self._cut = None  # before the next is read, so that two are never held
+            self._cut = (piece.source, self._read(header))
+        return self._cut[1]
 
 
 def write_weights(
@@ -189,6 +189,13 @@ def _refuse_shared(tensors: Mapping[str, Tensor]) -> None:
                 raise CheckpointError(
                     f"'{name}' and '{other}' must not share memory to be saved: leave out the tied copy."
                 )
+
+
+def _dtype(header: Header) -> torch.dtype:
+    try:
+        return DTYPES[header.dtype]
+    except KeyError:
+        raise CheckpointError(f"{header.file}: PyTorch has no dtype for {header.dtype}.") from None
 
 
 def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
