@@ -46,7 +46,7 @@ _MODEL_TYPES: dict[str, type[Tokenizer]] = {
 
 
 class AutoTokenizer:
-    """`AutoTokenizer.from_pretrained(name)`: the tokenizer of a folder or hub repository, of the class that it names."""
+    """`AutoTokenizer.from_pretrained(name)`: the tokenizer of a folder or repository, of the class that it names."""
 
     def __init__(self) -> None:
         raise TokenizerError("AutoTokenizer must be used as `AutoTokenizer.from_pretrained(name)`, but was called.")

@@ -33,7 +33,7 @@ def plan(
     padding, truncation = _choice(padding, "padding", PADDING), _choice(truncation, "truncation", TRUNCATION)
     if padding == "longest" and max_length is not None and truncation is None and verbose:
         warnings.warn(
-            "`max_length` has no effect with `padding=True` and no truncation; pass `padding='max_length'` to pad to it.",
+            "`max_length` has no effect with `padding=True` and no truncation; `padding='max_length'` pads to it.",
             stacklevel=4,
         )
     if max_length is None:

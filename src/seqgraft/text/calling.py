@@ -139,7 +139,9 @@ class Calling(Framing):
         self._backend.encode_special_tokens = split
         if how.truncation is not None:
             try:
-                self._backend.enable_truncation(how.max_length, stride, how.truncation, self.truncation_side)
+                self._backend.enable_truncation(
+                    how.max_length or 0, stride=stride, strategy=how.truncation, direction=self.truncation_side
+                )
             except Exception as error:
                 raise TokenizerError(f"Cannot truncate to {how.max_length} with stride {stride}: {error}") from error
         if how.padding is not None:
@@ -235,7 +237,7 @@ def _rows(text: Any, text_pair: Any, words: bool) -> tuple[list[Any], bool]:
 
 
 def _is_text(value: Any) -> bool:
-    """A text, or lists of texts up to three deep (a batch of pairs of lists of words); only first items are looked at."""
+    """A text, or lists of texts up to three deep (a batch of pairs of lists of words); first items are looked at."""
     for _ in range(3):
         if isinstance(value, str):
             return True

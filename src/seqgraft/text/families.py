@@ -1,5 +1,6 @@
 """The families' tokenizers: how each is built from a bare vocabulary, and what stands around its texts."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -61,6 +62,9 @@ class BertTokenizer(Tokenizer):
                 setattr(normalizer, field, settings[name])
             self.options[name] = getattr(normalizer, field)
 
+    def _smallest(self) -> Recipe:
+        return Recipe(vocab={str(self.unk_token): 0})
+
     def _frame(self) -> None:
         cls, sep = str(self.cls_token), str(self.sep_token)
         self._backend.post_processor = processors.TemplateProcessing(
@@ -120,8 +124,8 @@ class RobertaTokenizer(GPT2Tokenizer):
 
     def _frame(self) -> None:
         self._backend.post_processor = processors.RobertaProcessing(
-            (str(self.sep_token), self.sep_token_id),
-            (str(self.cls_token), self.cls_token_id),
+            (str(self.sep_token), self.sep_token_id or 0),
+            (str(self.cls_token), self.cls_token_id or 0),
             bool(self.options["trim_offsets"]),
             bool(self.options["add_prefix_space"]),
         )
@@ -173,6 +177,14 @@ class XLMRobertaTokenizer(Tokenizer):
         )
         backend.decoder = decoders.Metaspace(replacement="▁", prepend_scheme=scheme)
         return backend
+
+    def _smallest(self) -> Recipe:
+        return Recipe(vocab=[(str(self.unk_token), 0.0)])
+
+    def _alike(self, other: tokenizers.Tokenizer) -> bool:
+        if _is_charsmap(self._backend.normalizer):
+            other.normalizer = self._backend.normalizer  # a bare vocabulary does not hold it, a tokenizer.json does
+        return super()._alike(other)
 
     def _order(self, scored: list[tuple[str, float]]) -> list[tuple[str, float]]:
         """fairseq's order of the first ids, and the mask at the end."""
@@ -247,6 +259,15 @@ def _byte_level(pre_tokenizer: Any) -> Any:
                 return part
             index += 1
     return None
+
+
+def _is_charsmap(normalizer: Any) -> bool:
+    """Whether a normalizer is SentencePiece's own, with or without the joining of spaces that splitting makes idle."""
+    if isinstance(normalizer, normalizers.Sequence):
+        parts = json.loads(normalizer.__getstate__())["normalizers"]
+        spaces = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
+        return len(parts) == 2 and parts[0]["type"] == "Precompiled" and parts[1] == spaces
+    return isinstance(normalizer, normalizers.Precompiled)
 
 
 BertTokenizerFast = BertTokenizer

@@ -29,8 +29,10 @@ MODELS = ("sentencepiece.bpe.model", "tokenizer.model", "spiece.model")
 # Fields of tokenizer_config.json that say how it was written, not what the tokenizer is. Paths in it are never
 # followed, and `auto_map` names code, which is never run.
 _DROPPED = frozenset(
-    "added_tokens_decoder auto_map backend files_loaded is_local local_files_only merges_file name_or_path "
-    "special_tokens_map_file tokenizer_class tokenizer_file vocab_file".split()
+    (
+        *("added_tokens_decoder", "auto_map", "backend", "files_loaded", "is_local", "local_files_only", "max_len"),
+        *("merges_file", "name_or_path", "special_tokens_map_file", "tokenizer_class", "tokenizer_file", "vocab_file"),
+    )
 )
 
 

@@ -51,7 +51,8 @@ class Recipe:
             )
         if isinstance(self.merges, str | os.PathLike):
             return dict(vocab), read_merges(self.merges)
-        return dict(vocab), [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in self.merges or ()]
+        pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in self.merges or ()]
+        return dict(vocab), [(left, right) for left, right in pairs]
 
     def scored(self, owner: str) -> list[tuple[str, float]]:
         """The unigram vocabulary, (token, log-probability) in id order. Raises TokenizerError when there is none."""

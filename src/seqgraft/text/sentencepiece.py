@@ -30,7 +30,7 @@ class Pieces:
     charsmap: bytes | None
     marked: list[tuple[str, bool]]  # (piece, is control): <s> and what the user defined, found whole in text
 
-    def added(self) -> list[AddedToken]:
+    def added(self) -> list[str | AddedToken]:
         """The marked pieces as tokens; control pieces are special."""
         return [AddedToken(piece, normalized=False, special=control) for piece, control in self.marked]
 

@@ -7,7 +7,7 @@ from tokenizers import AddedToken
 from seqgraft.errors import TokenizerError
 
 if TYPE_CHECKING:
-    from seqgraft.text.tokenizer import Tokenizer
+    from seqgraft.text.vocabulary import Vocabulary
 
 Token = str | AddedToken
 
@@ -21,11 +21,11 @@ class TokenName:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, tokenizer: "Tokenizer", owner: type) -> str | None:
+    def __get__(self, tokenizer: "Vocabulary", owner: type) -> str | None:
         token = tokenizer.named.get(self.name)
         return None if token is None else str(token)
 
-    def __set__(self, tokenizer: "Tokenizer", token: Token | None) -> None:
+    def __set__(self, tokenizer: "Vocabulary", token: Token | None) -> None:
         if token is not None and not isinstance(token, str | AddedToken):
             raise TokenizerError(f"`{self.name}` must be a text or an AddedToken, but is {token!r}.")
         tokenizer.named[self.name] = token
@@ -37,11 +37,11 @@ class TokenId:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name.removesuffix("_id")
 
-    def __get__(self, tokenizer: "Tokenizer", owner: type) -> int | None:
+    def __get__(self, tokenizer: "Vocabulary", owner: type) -> int | None:
         token = tokenizer.named.get(self.name)
         return None if token is None else tokenizer.token_to_id(str(token))
 
-    def __set__(self, tokenizer: "Tokenizer", index: int | None) -> None:
+    def __set__(self, tokenizer: "Vocabulary", index: int | None) -> None:
         token = None if index is None else tokenizer.convert_ids_to_tokens(index)
         if index is not None and token is None:
             raise TokenizerError(

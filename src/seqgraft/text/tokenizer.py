@@ -19,13 +19,16 @@ from seqgraft.text.special import NAMES, check, check_all, special
 
 OPTIONS = frozenset(
     (
-        "add_bos_token add_eos_token additional_special_tokens clean_up_tokenization_spaces extra_special_tokens "
-        "model_input_names model_max_length name_or_path padding_side split_special_tokens truncation_side"
-    ).split()
+        *("add_bos_token", "add_eos_token", "additional_special_tokens", "clean_up_tokenization_spaces"),
+        *("extra_special_tokens", "model_input_names", "model_max_length", "name_or_path", "padding_side"),
+        *("split_special_tokens", "truncation_side"),
+    )
 )
 _FRAME = frozenset(("add_bos_token", "add_eos_token"))
-_CLEAN = (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"), (" 's", "'s")
-_CLEAN += (" 've", "'ve"), (" 're", "'re")
+_CLEAN = (
+    *((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'")),
+    *((" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re")),
+)
 
 
 class Tokenizer(Calling):
@@ -146,7 +149,7 @@ class Tokenizer(Calling):
         if not self._extra:
             self._extra = pieces.added()
         if pieces.kind == sentencepiece.UNIGRAM:
-            model = Unigram(pieces.scored, unk_id=pieces.unk_id, byte_fallback=pieces.byte_fallback)
+            model: Unigram | BPE = Unigram(pieces.scored, unk_id=pieces.unk_id, byte_fallback=pieces.byte_fallback)
         else:
             vocab = {token: index for index, (token, _) in enumerate(pieces.scored)}
             unknown = pieces.scored[pieces.unk_id][0]
@@ -276,8 +279,39 @@ class Tokenizer(Calling):
         return self._backend
 
     def follows_its_family(self) -> bool:
-        """Whether the family's recipe, given this vocabulary, would cut and join texts as this tokenizer does."""
-        return True
+        """Whether the family's recipe, given this vocabulary, would cut, join and frame texts as this tokenizer does."""
+        if type(self) is Tokenizer:
+            return False
+        twin = type(self).__new__(type(self))
+        twin.options, twin.named, twin._extra, twin._lock = self.options, self.named, [], threading.Lock()
+        twin._backend = twin._build(self._smallest())
+        return self._alike(twin._backend) and self._family_frame()
+
+    def _smallest(self) -> Recipe:
+        """The smallest vocabulary that the family's recipe takes."""
+        return Recipe(vocab={}, merges=[])
+
+    def _alike(self, other: tokenizers.Tokenizer) -> bool:
+        """Whether `other` has this backend's parts, the vocabulary aside."""
+        own = self._backend
+        parts = ("normalizer", "pre_tokenizer", "decoder")
+        flags = ("continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback", "dropout")
+        return (
+            type(own.model) is type(other.model)
+            and all(_state(getattr(own, part)) == _state(getattr(other, part)) for part in parts)
+            and all((getattr(own.model, f, 0) or 0) == (getattr(other.model, f, 0) or 0) for f in flags)
+        )
+
+    def _family_frame(self) -> bool:
+        """Whether the frame is the family's own."""
+        if not self.framing:
+            return True
+        with self._lock:
+            kept = self._backend.post_processor
+            self._frame()
+            own = _state(self._backend.post_processor)
+            self._backend.post_processor = kept
+        return bool(own == _state(kept))
 
     def __repr__(self) -> str:
         return (
@@ -292,6 +326,10 @@ class Tokenizer(Calling):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.Lock()
+
+
+def _state(part: Any) -> Any:
+    return None if part is None else part.__getstate__()
 
 
 def _wrong(ids: Any) -> Any:

@@ -1,6 +1,6 @@
 """A tokenizer's vocabulary and special tokens: what every tokenizer knows before it sees a text."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, overload
 
 import tokenizers
@@ -123,9 +123,9 @@ class Vocabulary:
     def convert_tokens_to_ids(self, tokens: str) -> int | None: ...
 
     @overload
-    def convert_tokens_to_ids(self, tokens: Iterable[str]) -> list[int | None]: ...
+    def convert_tokens_to_ids(self, tokens: list[str] | tuple[str, ...]) -> list[int | None]: ...
 
-    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> int | None | list[int | None]:
+    def convert_tokens_to_ids(self, tokens: str | list[str] | tuple[str, ...]) -> int | list[int | None] | None:
         """A token or tokens -> id or ids (see `token_to_id`)."""
         if isinstance(tokens, str):
             return self.token_to_id(tokens)
@@ -139,7 +139,7 @@ class Vocabulary:
 
     def convert_ids_to_tokens(
         self, ids: int | Iterable[int], skip_special_tokens: bool = False
-    ) -> str | None | list[str | None]:
+    ) -> str | list[str | None] | None:
         """An id or ids -> token or tokens; None for an id outside the vocabulary."""
         if isinstance(ids, int):
             token: str | None = self._backend.id_to_token(ids)
@@ -147,11 +147,11 @@ class Vocabulary:
         skipped = set(self.all_special_ids) if skip_special_tokens else set()
         return [self._backend.id_to_token(int(index)) for index in ids if int(index) not in skipped]
 
-    def add_tokens(self, new_tokens: Token | list[Token] | list[str], special_tokens: bool = False) -> int:
+    def add_tokens(self, new_tokens: Token | Sequence[Token], special_tokens: bool = False) -> int:
         """Add tokens at the vocabulary's end; returns how many were new. Resize the model's table afterwards."""
         if not new_tokens:
             return 0
-        tokens = list(new_tokens) if isinstance(new_tokens, list | tuple) else [new_tokens]
+        tokens = [new_tokens] if isinstance(new_tokens, str | AddedToken) else list(new_tokens)
         added = self._backend.add_special_tokens if special_tokens else self._backend.add_tokens
         count: int = added(tokens)
         return count
@@ -176,8 +176,9 @@ class Vocabulary:
             elif name in NAMES:
                 if not isinstance(value, str | AddedToken):
                     raise TokenizerError(f"`{name}` must be a text or an AddedToken, but is {value!r}.")
-                self.named[name] = special(value, normalized=False) if isinstance(value, str) else value
-                added.append(self.named[name])
+                token = special(value, normalized=False) if isinstance(value, str) else value
+                self.named[name] = token
+                added.append(token)
             else:
                 raise TokenizerError(f"A special token must be one of {', '.join(NAMES)}, but is '{name}'.")
         return self.add_tokens(added, special_tokens=True)
