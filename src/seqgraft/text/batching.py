@@ -36,6 +36,8 @@ def plan(
             "`max_length` has no effect with `padding=True` and no truncation; `padding='max_length'` pads to it.",
             stacklevel=4,
         )
+    if max_length is not None and max_length > _LIMITED:  # another tokenizer's UNLIMITED, handed over
+        max_length = None
     if max_length is None:
         limited = model_max_length <= _LIMITED
         padding = None if padding == "max_length" and not limited else padding

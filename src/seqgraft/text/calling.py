@@ -104,6 +104,8 @@ class Calling(Framing):
                 )
             except TypeError as error:
                 raise TokenizerError(f"{_TEXTS}, but the batch holds something else: {error}") from error
+            except Exception as error:  # the Rust library raises bare Exceptions
+                raise TokenizerError(f"Cannot truncate with {how}: {error}.") from error
         groups = [[row, *row.overflowing] if return_overflowing_tokens else [row] for row in made]
         encodings = [encoding for group in groups for encoding in group]
 
