@@ -15,6 +15,9 @@ Token = str | AddedToken
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
+_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+
+
 class TokenName:
     """A property `pad_token`: the token's text or None; set with text, an AddedToken or None."""
 
@@ -54,10 +57,10 @@ def parse(value: Any) -> Any:
     """A token as a file writes it (text, or a dictionary with `content`) -> text or AddedToken."""
     if not isinstance(value, dict):
         return value
-    try:
-        return AddedToken(**{k: v for k, v in value.items() if k not in ("__type", "id")})
-    except TypeError as error:
-        raise TokenizerError(f"A token must be a text or hold `content` and flags, but is {value!r}.") from error
+    content, flags = value.get("content"), {name: value[name] for name in _FLAGS if name in value}
+    if not isinstance(content, str) or not all(isinstance(flag, bool) for flag in flags.values()):
+        raise TokenizerError(f"A token must be a text or hold `content` and flags, but is {value!r}.")
+    return AddedToken(content, **flags)
 
 
 def special(token: Token, **flags: bool) -> AddedToken:
