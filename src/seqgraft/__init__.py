@@ -1,3 +1,54 @@
-"""Seqgraft: any pretrained encoder in front of any pretrained decoder."""
+"""Seqgraft: any pretrained encoder in front of any pretrained decoder.
+
+Public names are loaded on first use, so that `import seqgraft` imports no framework.
+"""
+
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
+
+_ROOMS: dict[str, str] = {
+    "config": "AutoConfig EncoderDecoderConfig",
+    "families.configuration": "PretrainedConfig",
+    "spec": "Graft",
+    "generation": "BaseStreamer EosTokenCriteria GenerationConfig MaxLengthCriteria MaxTimeCriteria StoppingCriteria "
+    "StoppingCriteriaList TextIteratorStreamer TextStreamer",
+    "generation.outputs": "BaseModelOutput BaseModelOutputWithPooling CausalLMOutputWithCrossAttentions "
+    "GenerateBeamDecoderOnlyOutput GenerateBeamEncoderDecoderOutput GenerateDecoderOnlyOutput "
+    "GenerateEncoderDecoderOutput ModelOutput Seq2SeqLMOutput",
+    "text": "AutoTokenizer BartTokenizer BartTokenizerFast BatchEncoding BertTokenizer BertTokenizerFast "
+    "CamembertTokenizer CamembertTokenizerFast GPT2Tokenizer GPT2TokenizerFast LlamaTokenizer LlamaTokenizerFast "
+    "PairTokenizer PreTrainedTokenizer PreTrainedTokenizerFast Qwen2Tokenizer Qwen2TokenizerFast RobertaTokenizer "
+    "RobertaTokenizerFast XLMRobertaTokenizer XLMRobertaTokenizerFast",
+    "torch.auto": "AutoModel AutoModelForCausalLM AutoModelForSeq2SeqLM",
+    "torch.cache": "EncoderDecoderCache",
+    "torch.model": "EncoderDecoderModel",
+    "torch.processors": "LogitsProcessor LogitsProcessorList",
+    "training.collator": "DataCollatorForSeq2Seq",
+    "pipelines": "pipeline",
+}
+_PLACES = {name: room for room, names in _ROOMS.items() for name in names.split()}
+
+
+def _families() -> dict[str, str]:
+    from seqgraft.families import ENTRIES
+
+    places = {}
+    for entry in ENTRIES.values():
+        places[entry.config] = f"families.{entry.module}"
+        places[entry.body] = places[entry.causal] = "torch.auto"
+    return places
+
+
+def __getattr__(name: str) -> Any:
+    room = _PLACES.get(name) or (_families().get(name) if name[:1].isupper() else None)
+    if room is None:
+        raise AttributeError(f"module 'seqgraft' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f"seqgraft.{room}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES, *_families()})

@@ -119,7 +119,11 @@ def _sharded(
         weight_map = folders.read_json(index).get("weight_map")
     except FolderError as error:
         raise CheckpointError(str(error)) from error
-    if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
+    if (
+        not isinstance(weight_map, dict)
+        or not weight_map
+        or not all(isinstance(file, str) for file in weight_map.values())
+    ):
         raise CheckpointError(f"{index} must hold a `weight_map` of tensor names to file names, but does not.")
     faults: list[str] = []
     places: dict[str, Path | None] = {}

@@ -61,12 +61,12 @@ class Header:
                     raise self._cut_short()
                 yield chunk
 
-    def read_into(self, buffer: Any) -> None:
-        """Fill `buffer` (writable, of `size` bytes) with the stored bytes, read and not mapped."""
+    def read_into(self, buffer: Any, skip: int = 0) -> None:
+        """Fill `buffer` with the stored bytes after the first `skip`, read and not mapped."""
         view, at = memoryview(buffer).cast("B"), 0
         with self.file.open("rb", buffering=0) as stream:
-            stream.seek(self.start)
-            while at < self.size:
+            stream.seek(self.start + skip)
+            while at < len(view):
                 count = stream.readinto(view[at : at + _CHUNK])
                 if not count:
                     raise self._cut_short()
@@ -100,10 +100,12 @@ def read_safetensors(file: Path) -> tuple[dict[str, Header], dict[str, str]]:
     if not isinstance(entries, dict):
         raise CheckpointError(f"{file} must have a JSON object as header, but has a {type(entries).__name__}.")
     metadata = entries.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise CheckpointError(f"{file} must have texts as `__metadata__`, but has {str(metadata)[:200]}.")
     begin = 8 + length
     headers = {name: _header(file, name, entry, begin) for name, entry in entries.items()}
     _check_extents(file, headers, begin, held)
-    return headers, {str(key): str(value) for key, value in metadata.items()}
+    return headers, metadata
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -117,7 +119,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _header(file: Path, name: str, entry: Any, begin: int) -> Header:
     try:
         dtype, shape, (start, stop) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-        whole = all(type(number) is int and number >= 0 for number in (*shape, start, stop))
+        whole = isinstance(dtype, str) and all(type(n) is int and n >= 0 for n in (*shape, start, stop))
     except (TypeError, KeyError, ValueError):
         whole = False
     if not whole:

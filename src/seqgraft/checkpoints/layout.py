@@ -84,14 +84,20 @@ def shards(
     Shards and index are the ones that `transformers` makes; `parameters` is the index's count of elements.
     """
     limit = parse_size(max_shard_size)
-    groups: list[list[str]] = [[]]
+    groups: list[list[str]] = []
+    open_group: list[str] = []
     filled = 0
     for name, size in sizes.items():
-        if groups[-1] and filled + size > limit:
-            groups.append([])
-            filled = 0
-        groups[-1].append(name)
+        if size > limit:
+            groups.append([name])
+            continue
+        if filled + size > limit:
+            groups.append(open_group)
+            open_group, filled = [], 0
+        open_group.append(name)
         filled += size
+    if open_group or not groups:
+        groups.append(open_group)
     one = single_name(base, variant)
     if len(groups) == 1:
         return Layout({one: tuple(groups[0])}, None, None)

@@ -144,4 +144,4 @@ def decoder_names(config: BertConfig) -> Names:
     )
 
 
-FAMILY = Family(BertConfig, Half(encoder, encoder_names), Half(decoder, decoder_names))
+FAMILY = Family(BertConfig, Half(encoder, encoder_names), Half(decoder, decoder_names), pooled=True)

@@ -29,6 +29,7 @@ _COMMON: dict[str, Any] = {
     "output_hidden_states": False,
     "output_attentions": False,
     "use_cache": True,
+    "is_causal": None,
     "dtype": None,
     "architectures": None,
     "graft": None,
@@ -36,24 +37,12 @@ _COMMON: dict[str, Any] = {
 """Fields that every configuration has. They are written only where they differ from these defaults."""
 
 GENERATION_FIELDS = frozenset(
-    "max_length max_new_tokens min_length min_new_tokens do_sample early_stopping num_beams num_beam_groups "
-    "diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size "
-    "encoder_no_repeat_ngram_size bad_words_ids num_return_sequences output_scores return_dict_in_generate "
-    "forced_bos_token_id forced_eos_token_id remove_invalid_values exponential_decay_length_penalty "
-    "suppress_tokens begin_suppress_tokens".split()
+    ["max_length", "max_new_tokens", "min_length", "min_new_tokens", "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "output_scores", "return_dict_in_generate", "forced_bos_token_id", "forced_eos_token_id", "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens"]
 )
 """Settings of generation that older folders keep in `config.json`; the model moves them to its generation settings."""
 
 _PASSIVE = frozenset(
-    "_name_or_path name_or_path _attn_implementation_autoset _attn_implementation attn_implementation "
-    "transformers_version torchscript torch_dtype id2label label2id num_labels problem_type finetuning_task "
-    "task_specific_params tokenizer_class prefix pruned_heads use_bfloat16 tf_legacy_loss chunk_size_feed_forward "
-    "gradient_checkpointing classifier_dropout summary_type summary_use_proj summary_activation "
-    "summary_proj_to_labels summary_first_dropout n_ctx model_type base_model_tp_plan base_model_pp_plan "
-    "directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type "
-    "add_bias_logits add_final_layer_norm classif_dropout normalize_before normalize_embedding "
-    "static_position_embeddings pretraining_tp output_past save_step adapters auto_map quantization_config "
-    "extra_pos_embeddings force_bos_token_to_be_generated embd_layer_norm _num_labels".split()
+    ["_name_or_path", "name_or_path", "_attn_implementation_autoset", "_attn_implementation", "attn_implementation", "transformers_version", "torchscript", "torch_dtype", "id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "task_specific_params", "tokenizer_class", "prefix", "pruned_heads", "use_bfloat16", "tf_legacy_loss", "chunk_size_feed_forward", "gradient_checkpointing", "classifier_dropout", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout", "n_ctx", "model_type", "base_model_tp_plan", "base_model_pp_plan", "directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type", "add_bias_logits", "add_final_layer_norm", "classif_dropout", "normalize_before", "normalize_embedding", "static_position_embeddings", "pretraining_tp", "output_past", "save_step", "adapters", "auto_map", "quantization_config", "extra_pos_embeddings", "force_bos_token_to_be_generated", "embd_layer_norm", "_num_labels"]
 )
 """Published fields that change nothing computed here; kept and written back without a word."""
 
@@ -92,6 +81,8 @@ class PretrainedConfig:
     output_hidden_states: bool
     output_attentions: bool
     use_cache: bool
+    is_causal: bool | None
+    """Of a family published without an encoder: None means causal alone, and seen both ways as a pair's encoder."""
     dtype: str | None
     architectures: list[str] | None
     graft: dict[str, Any] | None

@@ -27,3 +27,7 @@ class Family:
     """The decoder half has a language-model head; its spec has cross-attention when the configuration asks for it."""
     grafted: bool = False
     """Whether cross-attention is no part of the published design, and so comes by a graft."""
+    sees_back: bool = False
+    """Whether the family was published as a causal model alone, so that its use as an encoder lifts the causal mask."""
+    pooled: bool = False
+    """Whether the published body ends in a pooler over the first token."""

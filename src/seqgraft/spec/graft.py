@@ -36,7 +36,9 @@ class Graft:
         unknown = sorted(set(value or {}) - set(cls.__dataclass_fields__))
         if unknown:
             fields = ", ".join(cls.__dataclass_fields__)
-            raise ConfigurationError(f"A graft must be described by {fields}, but is described by {', '.join(unknown)}.")
+            raise ConfigurationError(
+                f"A graft must be described by {fields}, but is described by {', '.join(unknown)}."
+            )
         return cls(**(value or {}))
 
 

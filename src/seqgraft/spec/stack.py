@@ -207,7 +207,9 @@ class Stack:
         """Width of the encoder states that the cross-attention reads."""
         widths = {layer.cross_attention.memory_width for layer in self.layers if layer.cross_attention is not None}
         if len(widths) > 1:
-            raise SpecError(f"All layers must read encoder states of one width, but they read {sorted(map(str, widths))}.")
+            raise SpecError(
+                f"All layers must read encoder states of one width, but they read {sorted(map(str, widths))}."
+            )
         return next(iter(widths), None)
 
 

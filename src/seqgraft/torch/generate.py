@@ -27,7 +27,7 @@ from seqgraft.generation.streamers import BaseStreamer
 from seqgraft.torch import processors as logits_processors
 from seqgraft.torch.search import Decoder, FoundBeams, FoundRows, Record, State, as_tuple
 from seqgraft.torch.search_beams import search_beams
-from seqgraft.torch.search_prompt import INPUTS, inferred_mask, lone_prompt, moved, pair_prompt, repeated
+from seqgraft.torch.search_prompt import INPUTS, first_token, inferred_mask, lone_prompt, moved, pair_prompt, repeated
 from seqgraft.torch.search_rows import search_rows
 from seqgraft.torch.stopping import Stopping
 
@@ -107,11 +107,14 @@ class GenerationMixin:
         pair = bool(getattr(self.config, "is_encoder_decoder", False))
         halves = (self.config, getattr(self.config, "decoder", None)) if pair else (self.config,)
         ids = special_ids(config, call, [half for half in halves if half is not None])
-        source = self._source(given, config, ids) if pair else None
-        prompt = (
-            pair_prompt(given, source.sources, ids, self.device) if source else lone_prompt(given, ids, self.device)
-        )
-        if config.pad_token_id is None and ids.eos and ids.pad == ids.eos[0] and len(prompt.ids) > 1:
+        source = None
+        if pair:
+            start = first_token(ids)  # before the encoder runs: a missing one is an error
+            source = self._source(given, config, ids)
+            prompt = pair_prompt(given, start, source.sources, self.device)
+        else:
+            prompt = lone_prompt(given, ids, self.device)
+        if ids.pad_is_end and len(prompt.ids) > 1:
             warnings.warn(f"No `pad_token_id` is set: finished rows are filled with {ids.pad}.", stacklevel=3)
 
         prompt_name = "decoder_input_ids" if pair else "input_ids"

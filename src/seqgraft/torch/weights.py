@@ -5,7 +5,8 @@ Only this room knows PyTorch; what the files are and where their bytes lie comes
 
 import json
 import math
-from collections.abc import Mapping
+import mmap
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +34,24 @@ DTYPES: dict[str, torch.dtype] = {
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
+_BLOCK = 1 << 24
+"""Bytes that are turned at a time."""
+
+
+class _Scratch:
+    """Memory to work in. It comes from the system and goes back whole: the allocator would keep and split it."""
+
+    def __init__(self) -> None:
+        self._bytes = torch.empty(0, dtype=torch.uint8)
+
+    def take(self, size: int) -> Tensor:
+        """The same uint8 [size] every time, so what was taken before is lost."""
+        if self._bytes.numel() < size:
+            self._bytes = torch.empty(0, dtype=torch.uint8)  # given back before there is another
+            self._bytes = torch.frombuffer(mmap.mmap(-1, size), dtype=torch.uint8)
+        return self._bytes[:size]
+
+
 class TorchReader:
     """Tensors of a checkpoint on the CPU, straight ones as private maps of the file: read when first touched.
 
@@ -42,7 +61,9 @@ class TorchReader:
     def __init__(self, files: WeightFiles) -> None:
         self.files = files
         self._maps: dict[Path, Any] = {}
-        self._cut: tuple[str, Tensor] | None = None
+        self._scratch = _Scratch()
+        self._kept: str | None = None
+        """The source whose bytes are in the scratch, whole."""
 
     def __enter__(self) -> "TorchReader":
         return self
@@ -51,7 +72,8 @@ class TorchReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._maps.clear()
-        self._cut = None
+        self._scratch = _Scratch()
+        self._kept = None
 
     def raw(self, name: str) -> Tensor:
         """One stored tensor, whole, in its stored shape and dtype."""
@@ -67,12 +89,13 @@ class TorchReader:
         start, stop = piece.rows or (0, header.shape[-1 if piece.turned else 0] if header.shape else 0)
         if piece.turned:
             # Read, not mapped: a map would stay resident beside the turned copy.
-            stored = self._columns(piece, header) if piece.rows else self._read(header)
-            return stored[:, start:stop].t().contiguous()
+            if piece.rows is None and header.strides is None:
+                return self._turned(header)
+            return self._whole(piece.source, header)[:, start:stop].t().clone(memory_format=torch.contiguous_format)
         if piece.rows is None:
             return self._mapped(header)
         if header.strides is not None:
-            return self._read(header)[start:stop].contiguous()
+            return self._whole(piece.source, header)[start:stop].clone(memory_format=torch.contiguous_format)
         row = math.prod(header.shape[1:]) * _dtype(header).itemsize
         return self._mapped(replace(header, shape=(stop - start, *header.shape[1:]), start=header.start + start * row))
 
@@ -92,8 +115,13 @@ class TorchReader:
         dtype = _dtype(header)
         if not header.size:
             return torch.empty(header.shape, dtype=dtype)
-        if header.start % dtype.itemsize or header.strides is not None:
-            return self._read(header).contiguous()
+        if header.strides is not None:
+            self._kept = None
+            return self._read(header).clone(memory_format=torch.contiguous_format)
+        if header.start % dtype.itemsize:
+            flat = torch.empty(header.shape, dtype=dtype)
+            header.read_into(flat.view(-1).view(torch.uint8).numpy())
+            return flat
         if header.file not in self._maps:
             size = header.file.stat().st_size
             self._maps[header.file] = torch.UntypedStorage.from_file(str(header.file), False, size)
@@ -101,19 +129,38 @@ class TorchReader:
         storage = self._maps[header.file][header.start : header.start + header.size]
         return torch.empty(0, dtype=dtype).set_(storage, 0, header.shape, _row_major(header.shape))
 
-    def _read(self, header: Header) -> Tensor:
-        """A stored tensor in ordinary memory, in its stored order."""
-        flat = torch.empty(header.size, dtype=torch.uint8)
-        header.read_into(flat.numpy())
-        strides = header.strides or _row_major(header.shape)
-        return torch.empty(0, dtype=_dtype(header)).set_(flat.untyped_storage(), 0, header.shape, strides)
+    def _turned(self, header: Header) -> Tensor:
+        """A stored matrix [rows, columns] as [columns, rows], a block of rows at a time."""
+        rows, columns = header.shape
+        dtype = _dtype(header)
+        out = torch.empty(columns, rows, dtype=dtype)
+        row = columns * dtype.itemsize
+        step = max(_BLOCK // max(row, 1), 1)
+        self._kept = None
+        for at in range(0, rows, step):
+            count = min(step, rows - at)
+            block = self._scratch.take(count * row)
+            header.read_into(block.numpy(), at * row)
+            out[:, at : at + count] = block.view(dtype).view(count, columns).t()
+        return out
 
-    def _columns(self, piece: Piece, header: Header) -> Tensor:
-        """The stored matrix whose columns several pieces are, kept until another one is asked for."""
-        if self._cut is None or self._cut[0] != piece.source:
-            self._cut = None  # before the next is read, so that two are never held
-            self._cut = (piece.source, self._read(header))
-        return self._cut[1]
+    def _whole(self, name: str, header: Header) -> Tensor:
+        """A stored tensor in the scratch, where it stays until another is asked for: its parts come in a row."""
+        if self._kept != name:
+            self._kept = None
+            self._read(header)
+            self._kept = name
+        return self._shaped(header)
+
+    def _read(self, header: Header) -> Tensor:
+        header.read_into(self._scratch.take(header.size).numpy())
+        return self._shaped(header)
+
+    def _shaped(self, header: Header) -> Tensor:
+        """The scratch seen as the stored tensor that was read into it."""
+        strides = header.strides or _row_major(header.shape)
+        flat = self._scratch.take(header.size).view(_dtype(header))
+        return flat.as_strided(header.shape, strides)
 
 
 def write_weights(
@@ -127,7 +174,7 @@ def write_weights(
 ) -> list[Path]:
     """Write the tensors into `folder` as one file, or as shards and their index; return the paths written.
 
-    One tensor at a time is brought to the CPU and made contiguous. Tensors that share memory are a CheckpointError:
+    What is not contiguous on the CPU is made so some megabytes at a time. Tensors that share memory are a CheckpointError:
     a tie is the model's to know, and its copy is left out. `metadata` defaults to `{"format": "pt"}`.
     """
     _refuse_shared(tensors)
@@ -166,10 +213,26 @@ def _write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[st
     with path.open("wb") as stream:
         stream.write(len(text).to_bytes(8, "little"))
         stream.write(text)
+        scratch = _Scratch()
         for name in order:
-            flat = tensors[name].detach().to("cpu").contiguous().reshape(-1)
-            if flat.numel():
-                stream.write(flat.view(torch.uint8).numpy().data)
+            for block in _blocks(tensors[name].detach(), scratch):
+                stream.write(block.view(torch.uint8).numpy().data)
+
+
+def _blocks(tensor: Tensor, scratch: _Scratch) -> Iterator[Tensor]:
+    """The elements in row-major order, in flat CPU tensors of some megabytes, each valid until the next."""
+    if not tensor.numel():
+        return
+    if tensor.is_contiguous() and tensor.device.type == "cpu":
+        yield tensor.view(-1)
+        return
+    if tensor.dim() == 0:
+        tensor = tensor[None]
+    row = tensor[0].numel() * tensor.element_size()
+    for rows in tensor.split(max(_BLOCK // row, 1)):
+        block = scratch.take(row * len(rows)).view(tensor.dtype).view(rows.shape)
+        block.copy_(rows)
+        yield block.view(-1)
 
 
 def _refuse_shared(tensors: Mapping[str, Tensor]) -> None:

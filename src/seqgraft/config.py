@@ -1,0 +1,172 @@
+"""The configuration of a pair, and the class that finds any configuration by its model_type."""
+
+import copy
+import os
+from typing import Any, ClassVar
+
+from seqgraft import folders
+from seqgraft.errors import ConfigurationError
+from seqgraft.families import ENTRIES, family
+from seqgraft.families.configuration import CONFIG_NAME, GENERATION_FIELDS, PretrainedConfig
+from seqgraft.spec import Stack
+
+SPECIAL_IDS = ("decoder_start_token_id", "pad_token_id", "bos_token_id", "eos_token_id")
+"""Ids that training and generation read; a pair's own come before its decoder's."""
+
+
+class EncoderDecoderConfig(PretrainedConfig):
+    """Both halves' configurations, and what holds for the pair: special ids, ties, width of the bridge.
+
+    The decoder half is always made a causal decoder that sees its encoder, and the encoder half always sees its
+    whole source, whatever their configurations said before: a pair whose decoder ignores its encoder cannot be built.
+
+    Args:
+        encoder: a configuration, or the dictionary of one with its `model_type`.
+        decoder: likewise. Both are copied.
+
+    Raises:
+        ConfigurationError: a half is missing, or the width that the cross-attention reads is not the encoder's.
+    """
+
+    model_type: ClassVar[str] = "encoder-decoder"
+
+    is_encoder_decoder: bool = True
+
+    encoder: PretrainedConfig
+    decoder: PretrainedConfig
+
+    def __init__(
+        self,
+        encoder: PretrainedConfig | dict[str, Any] | None = None,
+        decoder: PretrainedConfig | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for side, half in (("encoder", encoder), ("decoder", decoder)):
+            if half is None:
+                raise ConfigurationError(f"A pair must have the configurations of both halves, but has no `{side}`.")
+        self._on_change = None
+        own = _configuration(encoder, "encoder")
+        other = _configuration(decoder, "decoder")
+        own.is_decoder = own.add_cross_attention = False
+        if own.is_causal is None and family(own.model_type).sees_back:
+            own.is_causal = False
+        other.is_decoder = other.add_cross_attention = True
+        super().__init__(**kwargs)
+        self.encoder, self.decoder = own, other
+        self._check_widths()
+
+    def _knows(self, name: str) -> bool:
+        return super()._knows(name) or name in ("encoder", "decoder", "vocab_size", "hidden_size")
+
+    def _check_widths(self) -> None:
+        width = encoder_spec(self.encoder).width
+        if self.decoder.cross_attention_hidden_size is None and family(self.decoder.model_type).grafted:
+            self.decoder.cross_attention_hidden_size = width
+        reads = self.decoder.cross_attention_hidden_size
+        if reads is not None and reads != width:
+            raise ConfigurationError(
+                f"`decoder.cross_attention_hidden_size` must be the encoder's width ({width}), but is {reads}."
+            )
+
+    @property
+    def bridge(self) -> tuple[int, int] | None:
+        """(decoder width, encoder width) of `enc_to_dec_proj`, or None when the decoder reads the encoder's states."""
+        source, target = encoder_spec(self.encoder).width, decoder_spec(self.decoder).memory_width
+        return None if source == target or target is None else (target, source)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        told = self.__dict__.get("_on_change")
+        if told is not None and (name in SPECIAL_IDS or name in GENERATION_FIELDS):
+            told(name, value)
+
+    def special(self, name: str) -> Any:
+        """A special id: the pair's own, else its decoder's."""
+        own = getattr(self, name, None)
+        return own if own is not None else getattr(self.decoder, name, None)
+
+    @classmethod
+    def from_encoder_decoder_configs(
+        cls, encoder_config: PretrainedConfig, decoder_config: PretrainedConfig, **kwargs: Any
+    ) -> "EncoderDecoderConfig":
+        """A pair's configuration from its halves'."""
+        return cls(encoder=encoder_config, decoder=decoder_config, **kwargs)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], **overrides: Any) -> "EncoderDecoderConfig":
+        """From a folder's `config.json`. An encoder that was written without `is_causal` was trained causal."""
+        own = values.get("encoder")
+        if isinstance(own, dict) and own.get("model_type") in ENTRIES and family(own["model_type"]).sees_back:
+            values = {**values, "encoder": {"is_causal": True, **own}}
+        return super().from_dict(values, **overrides)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, with the halves inside."""
+        held = super().to_dict()
+        held["encoder"], held["decoder"] = self.encoder.to_dict(), self.decoder.to_dict()
+        return held
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """The same as `to_dict`: a pair has no defaults to differ from."""
+        return self.to_dict()
+
+
+class AutoConfig:
+    """Finds a configuration class by the `model_type` that a folder's `config.json` states."""
+
+    def __init__(self) -> None:
+        raise TypeError("AutoConfig is not made: use AutoConfig.from_pretrained or AutoConfig.for_model.")
+
+    @staticmethod
+    def for_model(model_type: str, **kwargs: Any) -> PretrainedConfig:
+        """A family's configuration with its defaults, and `kwargs` on top."""
+        return config_class(model_type)(**kwargs)
+
+    @staticmethod
+    def from_pretrained(source: str | os.PathLike[str], **overrides: Any) -> PretrainedConfig:
+        """Read a folder's or hub repository's `config.json`; see `PretrainedConfig.from_pretrained`."""
+        origin = folders.Origin.take(overrides)
+        path = folders.need(source, CONFIG_NAME, origin)
+        values = folders.read_json(path)
+        model_type = values.get("model_type")
+        if not isinstance(model_type, str):
+            raise ConfigurationError(
+                f"{path} must state its model_type (one of {', '.join(known_types())}), but has none."
+            )
+        config = config_class(model_type).from_dict(values, **overrides)
+        config.name_or_path = os.fspath(source)
+        return config
+
+
+def known_types() -> list[str]:
+    """Every model_type that a `config.json` may have."""
+    return sorted([*ENTRIES, EncoderDecoderConfig.model_type])
+
+
+def config_class(model_type: str) -> type[PretrainedConfig]:
+    """The configuration class of a model_type."""
+    if model_type == EncoderDecoderConfig.model_type:
+        return EncoderDecoderConfig
+    return family(model_type).config
+
+
+def encoder_spec(config: PretrainedConfig) -> Stack:
+    """What a configuration computes as an encoder."""
+    return family(config.model_type).encoder.spec(config)
+
+
+def decoder_spec(config: PretrainedConfig) -> Stack:
+    """What a configuration computes as a decoder."""
+    return family(config.model_type).decoder.spec(config)
+
+
+def _configuration(half: Any, side: str) -> PretrainedConfig:
+    if isinstance(half, PretrainedConfig):
+        return copy.deepcopy(half)
+    if hasattr(half, "to_dict"):  # a configuration object of another library
+        half = half.to_dict()
+    if not isinstance(half, dict):
+        raise ConfigurationError(f"`{side}` must be a configuration or a dictionary, but is a {type(half).__name__}.")
+    if "model_type" not in half:
+        raise ConfigurationError(f"`{side}` must state its model_type (one of {', '.join(sorted(ENTRIES))}).")
+    return config_class(half["model_type"]).from_dict(half)

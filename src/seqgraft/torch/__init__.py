@@ -1,0 +1,1 @@
+"""PyTorch: one stack of real modules that runs every spec."""

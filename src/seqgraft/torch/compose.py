@@ -1,0 +1,135 @@
+"""Two checkpoints -> a pair."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from seqgraft import folders
+from seqgraft.config import AutoConfig, EncoderDecoderConfig, encoder_spec
+from seqgraft.errors import ConfigurationError
+from seqgraft.families import family
+from seqgraft.families.configuration import PretrainedConfig
+from seqgraft.spec import Graft
+from seqgraft.torch.half import CausalModel, EncoderModel
+
+if TYPE_CHECKING:
+    from seqgraft.torch.model import EncoderDecoderModel
+
+logger = logging.getLogger("seqgraft")
+
+_BOTH = ["dtype", "torch_dtype", "device_map", "attn_implementation", "cache_dir", "token", "local_files_only", "force_download", "revision", "use_safetensors", "low_cpu_mem_usage", "trust_remote_code"]
+"""Arguments without a prefix that hold for both halves."""
+
+
+def compose(
+    cls: type[EncoderDecoderModel],
+    encoder_source: str | os.PathLike[str] | None,
+    decoder_source: str | os.PathLike[str] | None,
+    kwargs: dict[str, Any],
+) -> EncoderDecoderModel:
+    """See `EncoderDecoderModel.from_encoder_decoder_pretrained`."""
+    both = {name: kwargs.pop(name) for name in _BOTH if name in kwargs}
+    own, other = _prefixed(kwargs, "encoder_"), _prefixed(kwargs, "decoder_")
+    pair_config = kwargs.pop("config", None)
+    encoder = own.pop("model", None)
+    decoder = other.pop("model", None)
+    for side, model, source in (("encoder", encoder, encoder_source), ("decoder", decoder, decoder_source)):
+        if (model is None) == (source is None):
+            raise ValueError(
+                f"Exactly one of `{side}_pretrained_model_name_or_path` and `{side}_model` must be given, "
+                f"but {'neither' if model is None else 'both'} are."
+            )
+    given_encoder, given_decoder = encoder is not None, decoder is not None
+    if encoder is None:
+        encoder = _encoder(encoder_source, {**both, **own}, getattr(pair_config, "encoder", None))
+    if decoder is None:
+        width = encoder_spec(encoder.config).width
+        decoder = _decoder(decoder_source, {**both, **other}, width, getattr(pair_config, "decoder", None))
+    fields = {n: v for n, v in vars(pair_config).items() if n not in ("encoder", "decoder")} if pair_config else {}
+    fields = {n: v for n, v in fields.items() if not n.startswith("_") and n not in ("unknown_fields", "name_or_path")}
+    config = EncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)
+    unknown = [n for n in kwargs if not config._knows(n)]
+    if unknown:
+        raise TypeError(f"from_encoder_decoder_pretrained() got unexpected arguments: {', '.join(sorted(unknown))}.")
+    config.update({**fields, **kwargs})
+    model = cls(config=config, encoder=encoder, decoder=decoder)
+    if given_encoder or given_decoder:
+        _apply(model, both, given_encoder, given_decoder)
+    return model.eval()
+
+
+def _prefixed(kwargs: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Take the arguments of one half out of `kwargs`, without their prefix; the pair's own fields stay."""
+    names = [n for n in kwargs if n.startswith(prefix) and n not in EncoderDecoderConfig.fields]
+    return {name[len(prefix) :]: kwargs.pop(name) for name in names}
+
+
+def _configuration(
+    source: Any, arguments: dict[str, Any], fallback: PretrainedConfig | None, side: str
+) -> PretrainedConfig:
+    config = arguments.pop("config", None)
+    if config is None:
+        config = fallback
+    if config is None:
+        origin = folders.Origin.take(dict(arguments))
+        config = AutoConfig.from_pretrained(source, **vars(origin))
+    if isinstance(config, EncoderDecoderConfig):
+        raise ConfigurationError(
+            f"'{os.fspath(source)}' holds an encoder-decoder, not one model: open it with "
+            f"EncoderDecoderModel.from_pretrained and give its half as `{side}_model=`."
+        )
+    return copy.deepcopy(config)
+
+
+def _encoder(source: Any, arguments: dict[str, Any], fallback: PretrainedConfig | None) -> EncoderModel:
+    config = _configuration(source, arguments, fallback, "encoder")
+    if config.is_decoder or config.add_cross_attention:
+        logger.warning("The encoder of %s sees its whole source: is_decoder and add_cross_attention are off.", source)
+    config.is_decoder = config.add_cross_attention = False
+    if family(config.model_type).sees_back:
+        if arguments.get("is_causal") is None and config.is_causal is None:
+            config.is_causal = False
+        if arguments.get("is_causal") is None and not config.is_causal:
+            logger.warning(
+                "The encoder of %s was published as a causal model and now sees both ways; "
+                "encoder_is_causal=True keeps its causal mask.",
+                source,
+            )
+    return EncoderModel.from_pretrained(source, config=config, **arguments)
+
+
+def _decoder(source: Any, arguments: dict[str, Any], width: int, fallback: PretrainedConfig | None) -> CausalModel:
+    config = _configuration(source, arguments, fallback, "decoder")
+    config.is_decoder = config.add_cross_attention = True
+    graft = arguments.pop("graft", None)
+    if family(config.model_type).grafted:
+        config.graft = vars(Graft.read(graft if graft is not None else config.graft))
+        if arguments.get("cross_attention_hidden_size") is None:
+            config.cross_attention_hidden_size = width
+    elif graft is not None:
+        raise ConfigurationError(
+            f"`decoder_graft` must be left out for '{config.model_type}', whose published design has cross-attention."
+        )
+    return CausalModel.from_pretrained(source, config=config, **arguments)
+
+
+def _apply(model: EncoderDecoderModel, both: dict[str, Any], encoder: bool, decoder: bool) -> None:
+    """What a call says of both halves holds for a half that was handed in as well."""
+    from seqgraft.torch.pretrained import as_device, as_dtype
+
+    halves: list[nn.Module] = [half for half, ours in ((model.encoder, encoder), (model.decoder, decoder)) if ours]
+    dtype = as_dtype(both.get("dtype") if both.get("dtype") is not None else both.get("torch_dtype"))
+    for half in halves:
+        if dtype is not None:
+            half.to(dtype)
+        if both.get("device_map") is not None:
+            half.to(as_device(both["device_map"]))
+    if both.get("attn_implementation") is not None:
+        model.set_attn_implementation(both["attn_implementation"])
+    if model.enc_to_dec_proj is not None:
+        model.enc_to_dec_proj.to(device=model.decoder.device, dtype=model.decoder.dtype)

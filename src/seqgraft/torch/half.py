@@ -1,0 +1,362 @@
+"""Each half as a model of its own: an encoder, and a causal language model that may see an encoder."""
+
+import copy
+import os
+from typing import Any, ClassVar, Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seqgraft import folders
+from seqgraft.checkpoints import open_weights
+from seqgraft.checkpoints.check import refuse
+from seqgraft.config import AutoConfig, EncoderDecoderConfig
+from seqgraft.errors import ConfigurationError
+from seqgraft.families import ENTRIES, family, graft_table
+from seqgraft.families import Half as Declared
+from seqgraft.families.configuration import CONFIG_NAME, PretrainedConfig
+from seqgraft.families.naming import Names, plan_writing
+from seqgraft.generation import GenerationConfig
+from seqgraft.generation.outputs import (
+    BaseModelOutput,
+    BaseModelOutputWithPooling,
+    CausalLMOutputWithCrossAttentions,
+)
+from seqgraft.spec import parameters
+from seqgraft.torch.cache import EncoderDecoderCache
+from seqgraft.torch.decoding import CausalDecoding
+from seqgraft.torch.generate import GenerationMixin
+from seqgraft.torch.initial import initialise
+from seqgraft.torch.loading import dtype_of, plan_filling, tell_fresh
+from seqgraft.torch.loss import cross_entropy
+from seqgraft.torch.pretrained import Pretrained, as_device, override, settle, take_dtype
+from seqgraft.torch.resize import resize
+from seqgraft.torch.stack import Memory, Record, Stack
+from seqgraft.torch.weights import TorchReader, stale_weights, write_weights
+
+H = TypeVar("H", bound="Half")
+
+
+class Half(Stack, Pretrained):
+    """A stack with its family's configuration and names: it loads, saves and resizes."""
+
+    side: ClassVar[Literal["encoder", "decoder"]]
+    model_type: ClassVar[str | None] = None
+    """The one family that a class of its own reads; None reads any."""
+
+    config: PretrainedConfig
+
+    def __init__(self, config: PretrainedConfig, *, fill: bool = True) -> None:
+        if self.model_type is not None and config.model_type != self.model_type:
+            raise ConfigurationError(
+                f"{type(self).__name__} needs a configuration of model_type '{self.model_type}', "
+                f"but this is '{config.model_type}'."
+            )
+        device = torch.get_default_device()
+        with torch.device("meta"):
+            super().__init__(self._declared(config).spec(config))
+        self.config = config
+        self.carried: dict[str, Tensor] = {}
+        """Tensors of the checkpoint that nothing here computes with, written back when it is saved."""
+        self.pooler: nn.ModuleDict | None = None
+        if fill:
+            self.to_empty(device=device)
+            self.tie()
+            initialise(self, parameters(self.spec))
+            self.eval()
+
+    @classmethod
+    def _declared(cls, config: PretrainedConfig) -> Declared:
+        declared: Declared = getattr(family(config.model_type), cls.side)
+        return declared
+
+    def names(self) -> Names:
+        """How this half's checkpoint names its tensors."""
+        return self._declared(self.config).names(self.config)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The table of token embeddings."""
+        return self.embed
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace the table of token embeddings."""
+        self.embed = value
+        self.tie()
+
+    def get_output_embeddings(self) -> nn.Linear | None:
+        """The last linear map of the head, if there is one."""
+        return self.head.output if self.head is not None else None
+
+    def tie_weights(self) -> None:
+        """Tie the output table to the input table again, where the configuration says so."""
+        self.tie()
+
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> nn.Embedding:
+        """Change the vocabulary's size; new rows are drawn with the mean and spread of the old ones (Hewitt 2021)."""
+        return resize(self, new_num_tokens, pad_to_multiple_of, mean_resizing)
+
+    @classmethod
+    def from_config(cls: type[H], config: PretrainedConfig, **kwargs: Any) -> H:
+        """A model with fresh weights."""
+        return cls._with(config, kwargs)
+
+    @classmethod
+    def _with(cls: type[H], config: PretrainedConfig, kwargs: dict[str, Any]) -> H:
+        dtype = take_dtype(kwargs)
+        attention = kwargs.pop("attn_implementation", None)
+        config = copy.deepcopy(config)
+        override(config, kwargs)
+        model = cls(config)
+        model.set_attn_implementation(attention)
+        return model if dtype is None else model.to(dtype)
+
+    @classmethod
+    def from_pretrained(
+        cls: type[H], source: str | os.PathLike[str], *, config: PretrainedConfig | None = None, **kwargs: Any
+    ) -> H:
+        """Load a half from a folder or hub repository, in eval mode.
+
+        Args:
+            source: a folder or the name of a hub repository.
+            config: used instead of the folder's.
+            kwargs: `dtype` (default: the checkpoint's), `device_map`, `attn_implementation`, `variant`,
+                `use_safetensors`, `revision`, `cache_dir`, `token`, `local_files_only`, `subfolder`, and any field of
+                the configuration.
+
+        Raises:
+            CheckpointError: one error that lists all that is missing, unexpected or of another shape.
+            FolderError: there is no such folder or repository, or it holds no weights.
+        """
+        settle(kwargs)
+        origin = folders.Origin.take(kwargs)
+        dtype, device = take_dtype(kwargs), as_device(kwargs.pop("device_map", None))
+        attention = kwargs.pop("attn_implementation", None)
+        variant, safe = kwargs.pop("variant", None), kwargs.pop("use_safetensors", None)
+        options = cls._options(kwargs)
+        config = copy.deepcopy(config) if config is not None else AutoConfig.from_pretrained(source, **vars(origin))
+        if isinstance(config, EncoderDecoderConfig):
+            raise ConfigurationError(
+                f"'{os.fspath(source)}' holds an encoder-decoder: open it with EncoderDecoderModel.from_pretrained "
+                f"and take its `.{cls.side}`."
+            )
+        override(config, kwargs)
+        files = open_weights(source, origin, variant=variant, use_safetensors=safe)
+        model = cls(config, fill=False, **options)
+        filling = plan_filling(model, model.names(), files, "", graft_table(family(config.model_type), config))
+        refuse(source, filling.problems(files))
+        with TorchReader(files) as reader:
+            filling.fill(reader, dtype or dtype_of(files), device)
+        model.carried = filling.carried
+        model._after_loading(device)
+        tell_fresh(f"The {cls.side}", source, filling)
+        config.name_or_path = os.fspath(source)
+        model.set_attn_implementation(attention)
+        model._load_generation(source, origin)
+        return model.eval()
+
+    @classmethod
+    def _options(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Arguments of the constructor that `from_pretrained` hands on."""
+        return {}
+
+    def _after_loading(self, device: torch.device) -> None:
+        """For what a subclass takes from the carried tensors."""
+
+    def _load_generation(self, source: str | os.PathLike[str], origin: folders.Origin) -> None:
+        """For what generates."""
+
+    def tensors(self, start: str = "", *, headed: bool = True) -> dict[str, Tensor]:
+        """Published name -> tensor of everything that a checkpoint of this half holds, views where possible."""
+        own = {name: self.get_parameter(name).detach() for name in parameters(self.spec)}
+        shapes = {name: tuple(value.shape) for name, value in own.items()}
+        held: dict[str, Tensor] = {}
+        for written in plan_writing(self.names(), shapes, headed=headed):
+            parts = [own[part] for part in written.parts]
+            value = parts[0] if len(parts) == 1 else torch.cat(parts)
+            held[start + written.name] = value.t() if written.turned else value
+        for name, value in self._carried().items():
+            held[start + name] = value
+        return held
+
+    def _carried(self) -> dict[str, Tensor]:
+        return self.carried
+
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        max_shard_size: int | str = "50GB",
+        variant: str | None = None,
+        safe_serialization: bool = True,
+    ) -> None:
+        """Write `config.json` and the weights, all or nothing; the folder opens in `transformers`."""
+        with folders.saving(folder, stale=stale_weights(variant)) as staged:
+            written = self.config.to_dict()
+            written["dtype"] = str(self.dtype).removeprefix("torch.")
+            written["architectures"] = [self._class_name()]
+            folders.write_json(staged / CONFIG_NAME, written)
+            write_weights(
+                staged,
+                self.tensors(headed=self.side == "decoder"),
+                max_shard_size=max_shard_size,
+                variant=variant,
+                safe_serialization=safe_serialization,
+            )
+            self._save_generation(staged)
+
+    def _class_name(self) -> str:
+        entry = ENTRIES[self.config.model_type]
+        return entry.body if self.side == "encoder" else entry.causal
+
+    def _save_generation(self, staged: os.PathLike[str]) -> None:
+        """For what generates."""
+
+
+class EncoderModel(Half):
+    """The bare body of any family: token ids -> states."""
+
+    side = "encoder"
+
+    def __init__(self, config: PretrainedConfig, add_pooling_layer: bool | None = None, *, fill: bool = True) -> None:
+        super().__init__(config, fill=fill)
+        pooled = family(config.model_type).pooled and self.model_type is not None
+        if add_pooling_layer if add_pooling_layer is not None else pooled:
+            if not family(config.model_type).pooled:
+                raise ConfigurationError(f"`add_pooling_layer` must be False: '{config.model_type}' has no pooler.")
+            self._make_pooler(torch.get_default_device() if fill else torch.device("meta"))
+
+    @classmethod
+    def _options(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
+        return {"add_pooling_layer": kwargs.pop("add_pooling_layer", None)}
+
+    def _make_pooler(self, device: torch.device) -> None:
+        dense = nn.Linear(self.spec.width, self.spec.width, device=device)
+        nn.init.normal_(dense.weight, 0.0, self.spec.deviation)
+        nn.init.zeros_(dense.bias)
+        self.pooler = nn.ModuleDict({"dense": dense})
+
+    def _after_loading(self, device: torch.device) -> None:
+        if self.pooler is None:
+            return
+        self._make_pooler(device)
+        self.pooler.to(self.dtype)
+        dense = self.pooler["dense"]
+        for leaf in ("weight", "bias"):
+            stored = self.carried.pop(f"pooler.dense.{leaf}", None)
+            if stored is not None:
+                dense._parameters[leaf] = nn.Parameter(stored)
+
+    def _carried(self) -> dict[str, Tensor]:
+        own = {} if self.pooler is None else {f"pooler.{n}": p.detach() for n, p in self.pooler.named_parameters()}
+        return {**self.carried, **own}
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BaseModelOutput | BaseModelOutputWithPooling | tuple[Any, ...]:
+        """input_ids [batch, time] or inputs_embeds [batch, time, width] -> last_hidden_state [batch, time, width].
+
+        attention_mask [batch, time] is 1 where a token may be seen; without it everything is.
+        """
+        config = self.config
+        record = Record.asked(
+            config.output_hidden_states if output_hidden_states is None else output_hidden_states,
+            config.output_attentions if output_attentions is None else output_attentions,
+        )
+        states = self.states(
+            input_ids,
+            embeddings=inputs_embeds,
+            mask=attention_mask,
+            positions=position_ids,
+            token_types=token_type_ids,
+            record=record,
+        )
+        hidden = None if record.states is None else tuple(record.states)
+        seen = None if record.attentions is None else tuple(record.attentions)
+        if self.pooler is None:
+            out: BaseModelOutput | BaseModelOutputWithPooling = BaseModelOutput(states, hidden, seen)
+        else:
+            pooled = torch.tanh(self.pooler["dense"](states[:, 0]))
+            out = BaseModelOutputWithPooling(states, pooled, hidden, seen)
+        return out if (config.return_dict if return_dict is None else return_dict) else out.to_tuple()
+
+
+class CausalModel(CausalDecoding, Half, GenerationMixin):
+    """A language model of any family: token ids -> logits over the next token, looking at an encoder if it has one."""
+
+    side = "decoder"
+
+    def __init__(self, config: PretrainedConfig, *, fill: bool = True) -> None:
+        super().__init__(config, fill=fill)
+        self.generation_config = GenerationConfig.from_model_config(config)
+
+    def _load_generation(self, source: str | os.PathLike[str], origin: folders.Origin) -> None:
+        if folders.find(source, "generation_config.json", origin) is not None:
+            self.generation_config = GenerationConfig.from_pretrained(source, **vars(origin))
+
+    def _save_generation(self, staged: os.PathLike[str]) -> None:
+        self.generation_config.save_pretrained(staged)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        past_key_values: EncoderDecoderCache | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> CausalLMOutputWithCrossAttentions | tuple[Any, ...]:
+        """input_ids [batch, time] -> logits [batch, time, vocabulary], and the loss of `labels` [batch, time].
+
+        The label of a position is the token there; it is compared with the logits of the position before. Labels of
+        -100 count nothing. attention_mask covers the past as well as `input_ids`.
+        """
+        config = self.config
+        record = Record.asked(
+            config.output_hidden_states if output_hidden_states is None else output_hidden_states,
+            config.output_attentions if output_attentions is None else output_attentions,
+        )
+        cache = past_key_values
+        if cache is None and (use_cache if use_cache is not None else False):
+            cache = EncoderDecoderCache(len(self.layers))
+        states = self.states(
+            input_ids,
+            embeddings=inputs_embeds,
+            mask=attention_mask,
+            positions=position_ids,
+            token_types=token_type_ids,
+            memory=Memory(encoder_hidden_states, encoder_attention_mask),
+            cache=cache,
+            record=record,
+        )
+        logits = self.logits(states)
+        loss = None
+        if labels is not None:
+            loss = cross_entropy(logits, F.pad(labels, (0, 1), value=-100)[:, 1:], num_items_in_batch)
+        out = CausalLMOutputWithCrossAttentions(
+            loss,
+            logits,
+            cache,
+            None if record.states is None else tuple(record.states),
+            None if record.attentions is None else tuple(record.attentions),
+            tuple(record.cross_attentions) if record.cross_attentions else None,
+        )
+        return out if (config.return_dict if return_dict is None else return_dict) else out.to_tuple()

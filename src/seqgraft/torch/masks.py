@@ -1,0 +1,61 @@
+"""What queries may see: masks of tokens, causality and windows, as biases on the scores."""
+
+import torch
+from torch import Tensor
+
+from seqgraft.torch.attention import View
+
+
+def hide(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """mask [batch, keys], 1 where visible -> bias [batch, 1, 1, keys].
+
+    Half of the lowest number stands for minus infinity: a row in which everything is hidden gives an average of
+    what is there, never a NaN, in half precision too.
+    """
+    return (mask[:, None, None, :] == 0).to(dtype) * (torch.finfo(dtype).min / 2)
+
+
+def see_all(mask: Tensor | None, dtype: torch.dtype) -> View:
+    """Every query sees every token that the mask shows."""
+    return View() if mask is None else View(hide(mask, dtype))
+
+
+def see_own(
+    queries: int,
+    past: int,
+    mask: Tensor | None,
+    *,
+    causal: bool,
+    window: tuple[int, int] | None,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> View:
+    """What `queries` positions after `past` ones see of their own stack.
+
+    mask [batch, past + queries] or None when every token may be seen.
+    """
+    keys = past + queries
+    windowed = window is not None and (keys - 1 > window[0] or (not causal and keys - 1 > window[1]))
+    if not windowed and mask is None:
+        if not causal or queries == 1:
+            return View()
+        if past == 0:
+            return View(causal=True)
+    if not windowed and (not causal or queries == 1):
+        return see_all(mask, dtype)
+    place = torch.arange(past, keys, device=device)[:, None]
+    distance = torch.arange(keys, device=device)[None, :] - place
+    hidden = distance > 0 if causal else torch.zeros_like(distance, dtype=torch.bool)
+    if window is not None:
+        hidden = hidden | (distance < -window[0]) | (distance > window[1])
+    hidden = hidden[None, None]
+    if mask is not None:
+        hidden = hidden | (mask[:, None, None, :] == 0)
+    return View(hidden.to(dtype) * (torch.finfo(dtype).min / 2))
+
+
+def any_hidden(mask: Tensor | None) -> Tensor | None:
+    """The mask, or None when it hides nothing (looked at only where looking is free)."""
+    if mask is None or (mask.device.type == "cpu" and bool(mask.all())):
+        return None
+    return mask

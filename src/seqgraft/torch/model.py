@@ -1,0 +1,346 @@
+"""The pair: an encoder in front of a decoder (Rothe et al. 2020, Liu & Lapata 2019)."""
+
+import os
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqgraft.config import EncoderDecoderConfig, encoder_spec
+from seqgraft.errors import ConfigurationError
+from seqgraft.families.configuration import PretrainedConfig
+from seqgraft.generation import GenerationConfig
+from seqgraft.generation.outputs import BaseModelOutput, Seq2SeqLMOutput
+from seqgraft.torch.cache import EncoderDecoderCache
+from seqgraft.torch.compose import compose
+from seqgraft.torch.decoding import CausalDecoding, DecodingState
+from seqgraft.torch.folder import load_pair, save_pair
+from seqgraft.torch.generate import GenerationMixin
+from seqgraft.torch.half import CausalModel, EncoderModel
+from seqgraft.torch.link import link
+from seqgraft.torch.loss import IGNORED, cross_entropy
+from seqgraft.torch.pretrained import Pretrained
+from seqgraft.torch.search_prompt import inferred_mask
+from seqgraft.torch.stack import Memory
+from seqgraft.torch.tying import tie_halves
+
+
+class EncoderDecoderModel(Pretrained, GenerationMixin):
+    """Any pretrained encoder in front of any pretrained decoder.
+
+    Args:
+        config: both halves' configurations; taken from `encoder` and `decoder` when those are given.
+        encoder: a ready encoder, kept as it is.
+        decoder: a ready causal model; one without cross-attention is an error that says how to get one.
+
+    A model made here has fresh weights where no half is given, and is in eval mode.
+    """
+
+    config: EncoderDecoderConfig
+    main_input_name = "input_ids"
+
+    def __init__(
+        self,
+        config: EncoderDecoderConfig | None = None,
+        encoder: EncoderModel | None = None,
+        decoder: CausalModel | None = None,
+        *,
+        fill: bool = True,
+    ) -> None:
+        super().__init__()
+        if config is None:
+            if encoder is None or decoder is None:
+                raise ConfigurationError("A pair needs `config`, or both `encoder` and `decoder`.")
+            config = EncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)
+        if not isinstance(config, EncoderDecoderConfig):
+            raise ConfigurationError(f"`config` must be an EncoderDecoderConfig, but is a {type(config).__name__}.")
+        self.encoder = encoder if encoder is not None else EncoderModel(config.encoder, fill=fill)
+        self.decoder = decoder if decoder is not None else CausalModel(config.decoder, fill=fill)
+        self._check_halves(config)
+        config.encoder, config.decoder = self.encoder.config, self.decoder.config
+        self.config = config
+        self.enc_to_dec_proj: nn.Linear | None = None
+        if config.bridge is not None:
+            self.enc_to_dec_proj = self._fresh_bridge(config.bridge, fill)
+        self.carried: dict[str, Tensor] = {}
+        self.generation_config = GenerationConfig.from_model_config(config)
+        if config.tie_encoder_decoder:
+            tie_halves(self.encoder, self.decoder)
+        self.eval()
+
+    def _fresh_bridge(self, shape: tuple[int, int], fill: bool) -> nn.Linear:
+        like = next(self.decoder.parameters())
+        bridge = nn.Linear(shape[1], shape[0], device=like.device if fill else "meta", dtype=like.dtype)
+        nn.init.normal_(bridge.weight, 0.0, self.decoder.spec.deviation)
+        nn.init.zeros_(bridge.bias)
+        return bridge
+
+    def _check_halves(self, config: EncoderDecoderConfig) -> None:
+        if self.encoder.head is not None:
+            raise ConfigurationError("`encoder` must be a body without a language-model head; use its bare class.")
+        if not self.decoder.spec.sees_memory:
+            raise ConfigurationError(
+                "`decoder` must have cross-attention, but has none and would ignore its encoder. Set "
+                "`is_decoder=True` and `add_cross_attention=True` in its configuration when you load it, or use "
+                "EncoderDecoderModel.from_encoder_decoder_pretrained, which does."
+            )
+        if not self.decoder.spec.causal:
+            raise ConfigurationError(
+                "`decoder` must be causal, but sees the future. Set `is_decoder=True` in its configuration when you "
+                "load it, or use EncoderDecoderModel.from_encoder_decoder_pretrained, which does."
+            )
+        reads, width = self.decoder.config.cross_attention_hidden_size, encoder_spec(self.encoder.config).width
+        if reads is not None and reads != width:
+            raise ConfigurationError(
+                f"`decoder.cross_attention_hidden_size` must be the encoder's width ({width}), but is {reads}."
+            )
+
+    @property
+    def generation_config(self) -> GenerationConfig:
+        """What `generate` does unless a call says otherwise."""
+        return self._generation_config
+
+    @generation_config.setter
+    def generation_config(self, value: GenerationConfig) -> None:
+        self._generation_config = value
+        link(self.config, value)
+
+    @classmethod
+    def from_encoder_decoder_pretrained(
+        cls,
+        encoder_pretrained_model_name_or_path: str | os.PathLike[str] | None = None,
+        decoder_pretrained_model_name_or_path: str | os.PathLike[str] | None = None,
+        **kwargs: Any,
+    ) -> "EncoderDecoderModel":
+        """Put two checkpoints together, in eval mode; what the decoder lacks of cross-attention is new.
+
+        Args:
+            encoder_pretrained_model_name_or_path: folder or hub repository; or give `encoder_model=`.
+            decoder_pretrained_model_name_or_path: likewise; or give `decoder_model=`.
+            kwargs: with the prefix `encoder_` or `decoder_` for one half: `config`, fields of its configuration, and
+                where it is loaded from; without a prefix for both halves: `dtype`, `device_map`,
+                `attn_implementation`, `cache_dir`, ...; and fields of the pair's configuration, `tie_encoder_decoder`
+                among them. `decoder_graft` says how cross-attention enters a family that was published without it.
+        """
+        return compose(cls, encoder_pretrained_model_name_or_path, decoder_pretrained_model_name_or_path, kwargs)
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | os.PathLike[str], *, config: PretrainedConfig | None = None, **kwargs: Any
+    ) -> "EncoderDecoderModel":
+        """Load a pair from a folder or hub repository, in eval mode; the arguments are those of a half.
+
+        Raises:
+            CheckpointError: one error that lists all that is missing, unexpected or of another shape.
+            FolderError: there is no such folder or repository, or it holds no weights.
+        """
+        return load_pair(cls, source, config, kwargs)
+
+    @classmethod
+    def from_config(cls, config: EncoderDecoderConfig) -> "EncoderDecoderModel":
+        """A pair with fresh weights."""
+        return cls(config=config)
+
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        max_shard_size: int | str = "50GB",
+        variant: str | None = None,
+        safe_serialization: bool = True,
+    ) -> None:
+        """Write configuration, generation settings and weights, all or nothing; the folder opens in `transformers`."""
+        save_pair(self, folder, max_shard_size, variant, safe_serialization)
+
+    def get_encoder(self) -> EncoderModel:
+        """The encoder half."""
+        return self.encoder
+
+    def get_decoder(self) -> CausalModel:
+        """The decoder half."""
+        return self.decoder
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The encoder's table of token embeddings."""
+        return self.encoder.get_input_embeddings()
+
+    def get_output_embeddings(self) -> nn.Linear | None:
+        """The decoder's output map."""
+        return self.decoder.get_output_embeddings()
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
+        """A pair has two vocabularies, so it must be said which: TypeError that says how."""
+        raise TypeError(
+            "A pair has two vocabularies: use model.encoder.resize_token_embeddings(n) or "
+            "model.decoder.resize_token_embeddings(n)."
+        )
+
+    def freeze_encoder(self) -> None:
+        """Let training change nothing of the encoder (what it shares with a tied decoder included)."""
+        for parameter in self.encoder.parameters():
+            parameter.requires_grad = False
+
+    def tie_weights(self) -> None:
+        """Tie again what the configuration says is tied."""
+        self.encoder.tie()
+        self.decoder.tie()
+        if self.config.tie_encoder_decoder:
+            tie_halves(self.encoder, self.decoder)
+
+    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
+        """labels [batch, time] -> decoder inputs: shifted right by one after the start id, -100 replaced by padding.
+
+        Raises ValueError when the start id or the padding id is not known.
+        """
+        start, pad = self._needed_id("decoder_start_token_id"), self._needed_id("pad_token_id")
+        shifted = torch.cat((labels.new_full((labels.shape[0], 1), start), labels[:, :-1]), 1)
+        return shifted.masked_fill(shifted == IGNORED, pad)
+
+    def _needed_id(self, name: str) -> int:
+        value = self.config.special(name)
+        if value is None:
+            raise ConfigurationError(
+                f"Decoder inputs are made of labels with `{name}`, which is not set: set `model.config.{name}`."
+            )
+        return int(value)
+
+    def _source_mask(self, input_ids: Tensor | None, mask: Tensor | None) -> Tensor | None:
+        """The source's mask, or what its padding implies."""
+        if mask is not None or input_ids is None:
+            return mask
+        encoder = self.config.encoder
+        if encoder.pad_token_id is not None:
+            return inferred_mask(input_ids, encoder.pad_token_id, encoder.eos_token_id)
+        return inferred_mask(input_ids, self.config.special("pad_token_id"), self.config.special("eos_token_id"))
+
+    def _target_mask(self, ids: Tensor) -> Tensor | None:
+        """The mask that padding of the decoder's inputs implies; the start token is seen, whatever its id."""
+        pad = self.config.special("pad_token_id")
+        if pad is None:
+            return None
+        mask = ids != pad
+        if self.config.special("decoder_start_token_id") == pad:
+            mask[:, 0] = True
+        return None if bool(mask.all()) else mask.long()
+
+    def encode(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> BaseModelOutput:
+        """The encoder's states of a source."""
+        out: BaseModelOutput = self.encoder(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        return out
+
+    def bridge(self, states: Tensor) -> Tensor:
+        """The encoder's states at the width that the decoder reads."""
+        return states if self.enc_to_dec_proj is None else self.enc_to_dec_proj(states)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        encoder_outputs: Any = None,
+        past_key_values: EncoderDecoderCache | None = None,
+        inputs_embeds: Tensor | None = None,
+        decoder_inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        decoder_position_ids: Tensor | None = None,
+        decoder_token_type_ids: Tensor | None = None,
+    ) -> Seq2SeqLMOutput | tuple[Any, ...]:
+        """Source ids [batch, time] and target labels [batch, target_time] -> loss and logits [batch, target_time, vocabulary].
+
+        Labels of -100 count nothing; the decoder's inputs are made of them unless given. Masks are 1 where a token
+        may be seen; without one, padding is recognised by its id. `encoder_outputs` (an output or a tuple) stands for
+        the source; `past_key_values` for the target so far. `num_items_in_batch` is what the summed loss is divided
+        by, when the batch is part of a larger one.
+        """
+        attention_mask = self._source_mask(input_ids, attention_mask)
+        if encoder_outputs is None:
+            source = self.encode(
+                input_ids,
+                attention_mask,
+                inputs_embeds,
+                token_type_ids,
+                position_ids,
+                output_attentions,
+                output_hidden_states,
+            )
+        else:
+            source = encoder_outputs
+            if not isinstance(source, BaseModelOutput):
+                values = source.to_tuple() if hasattr(source, "to_tuple") else tuple(source)
+                source = BaseModelOutput(*values)
+        if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
+            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        if decoder_attention_mask is None and decoder_input_ids is not None and past_key_values is None:
+            decoder_attention_mask = self._target_mask(decoder_input_ids)
+        wants_cache = self.config.use_cache and labels is None and not self.training if use_cache is None else use_cache
+        target = self.decoder(
+            input_ids=decoder_input_ids,
+            attention_mask=decoder_attention_mask,
+            encoder_hidden_states=self.bridge(source.last_hidden_state),
+            encoder_attention_mask=attention_mask,
+            inputs_embeds=decoder_inputs_embeds,
+            position_ids=decoder_position_ids,
+            token_type_ids=decoder_token_type_ids,
+            past_key_values=past_key_values,
+            use_cache=wants_cache,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        out = Seq2SeqLMOutput(
+            None if labels is None else cross_entropy(target.logits, labels, num_items_in_batch),
+            target.logits,
+            target.past_key_values,
+            target.hidden_states,
+            target.attentions,
+            target.cross_attentions,
+            source.last_hidden_state,
+            source.hidden_states,
+            source.attentions,
+        )
+        return out if (self.config.return_dict if return_dict is None else return_dict) else out.to_tuple()
+
+    def decoding(
+        self,
+        encoder_outputs: BaseModelOutput,
+        attention_mask: Tensor | None,
+        rows_per_source: int = 1,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        decoder_attention_mask: Tensor | None = None,
+    ) -> tuple[CausalDecoding, DecodingState]:
+        """The decoder and its state before the prompt; the rows of one source share its keys and values."""
+        memory = Memory(self.bridge(encoder_outputs.last_hidden_state), attention_mask)
+        state = self.decoder.start(
+            memory,
+            decoder_attention_mask,
+            states_asked=output_hidden_states,
+            attentions_asked=output_attentions,
+        )
+        return self.decoder, state

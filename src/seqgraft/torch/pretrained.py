@@ -1,0 +1,140 @@
+"""What every model class can do: say where and what it is, load, save, resize, checkpoint its activations."""
+
+import os
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from seqgraft.errors import ConfigurationError
+from seqgraft.torch.attention import Attention
+from seqgraft.torch.stack import Stack
+
+M = TypeVar("M", bound="Pretrained")
+
+_ACCEPTED = (
+    "low_cpu_mem_usage",
+    "trust_remote_code",
+    "_fast_init",
+    "use_fast",
+    "output_loading_info",
+    "from_tf",
+    "from_flax",
+)
+"""Arguments of the field that ask here for what is always done, or must be off."""
+_MUST_BE_OFF = ("trust_remote_code", "output_loading_info", "from_tf", "from_flax")
+
+
+class Pretrained(nn.Module):
+    """The common part of a pair and of its halves."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The parameters' floating type."""
+        return next(self.parameters()).dtype
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """How many numbers the parameters hold, shared ones once."""
+        left_out = {id(p) for m in self.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+        return sum(
+            p.numel()
+            for p in self.parameters()
+            if (p.requires_grad or not only_trainable) and not (exclude_embeddings and id(p) in left_out)
+        )
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+        """Recompute each layer in the backward pass instead of keeping its activations (Chen et al. 2016)."""
+        unknown = set(gradient_checkpointing_kwargs or {}) - {"use_reentrant"}
+        if unknown:
+            raise TypeError(f"gradient_checkpointing_kwargs may hold 'use_reentrant', but holds {sorted(unknown)}.")
+        for module in self.modules():
+            if isinstance(module, Stack):
+                module.checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep activations again."""
+        for module in self.modules():
+            if isinstance(module, Stack):
+                module.checkpointing = False
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether any stack recomputes its layers."""
+        return any(isinstance(m, Stack) and m.checkpointing for m in self.modules())
+
+    def set_attn_implementation(self, name: str | None) -> None:
+        """`sdpa` (the default: torch's fused kernels) or `eager` (written out)."""
+        if name not in (None, "sdpa", "eager"):
+            raise ConfigurationError(f"`attn_implementation` must be 'sdpa' or 'eager', but is {name!r}.")
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.eager = name == "eager"
+
+
+def place(stack: Stack, name: str, tensor: Tensor) -> None:
+    """Make `tensor` the parameter of this canonical name."""
+    path, _, leaf = name.rpartition(".")
+    stack.get_submodule(path)._parameters[leaf] = nn.Parameter(tensor, requires_grad=tensor.is_floating_point())
+
+
+def as_dtype(dtype: Any) -> torch.dtype | None:
+    """A torch dtype from a dtype, its name, or "auto" and None, which mean the checkpoint's."""
+    if dtype is None or dtype == "auto":
+        return None
+    found = dtype if isinstance(dtype, torch.dtype) else getattr(torch, str(dtype).removeprefix("torch."), None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ConfigurationError(f"`dtype` must be a floating type of torch or its name, but is {dtype!r}.")
+    return found
+
+
+def as_device(device_map: Any) -> torch.device:
+    """One device from what the field calls a device map: "auto", a device, its number, or {"": device}."""
+    if isinstance(device_map, dict):
+        if set(device_map) != {""}:
+            raise ConfigurationError(
+                f"`device_map` must put the whole model on one device, but splits it by {sorted(map(str, device_map))}."
+            )
+        device_map = device_map[""]
+    if device_map is None:
+        return torch.device("cpu")
+    if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if isinstance(device_map, int):
+        return torch.device("cpu" if device_map < 0 else f"cuda:{device_map}")
+    return torch.device(device_map)
+
+
+def settle(arguments: dict[str, Any]) -> None:
+    """Remove the field's arguments that need nothing done here; refuse those that ask for what is not there."""
+    for name in _ACCEPTED:
+        value = arguments.pop(name, None)
+        if value and name in _MUST_BE_OFF:
+            raise ConfigurationError(
+                f"`{name}` must be left out or False, since it is not supported, but is {value!r}."
+            )
+
+
+def take_dtype(arguments: dict[str, Any]) -> torch.dtype | None:
+    """`dtype`, or `torch_dtype`, its old name."""
+    old = arguments.pop("torch_dtype", None)
+    new = arguments.pop("dtype", None)
+    return as_dtype(new if new is not None else old)
+
+
+def override(config: Any, fields: dict[str, Any]) -> None:
+    """Set configuration fields that a call gave by keyword; a name that is no field is a TypeError."""
+    unknown = [n for n in fields if n not in config.fields and n not in config.attribute_map and not config._knows(n)]
+    if unknown:
+        raise TypeError(f"{type(config).__name__} has no field {', '.join(sorted(unknown))}.")
+    if fields:
+        config.update(fields)
+
+
+def folder_name(source: Any) -> str:
+    """How messages name a source."""
+    return os.fspath(source)
