@@ -63,6 +63,8 @@ def need(source: str | os.PathLike[str], filename: str, origin: Origin | None = 
     path = find(source, filename, origin)
     if path is None:
         folder = Path(source).expanduser()
+        if folder.is_file():
+            raise FolderError(f"'{source}' must hold {filename}, but is a file.")
         held = ", ".join(sorted(p.name for p in folder.iterdir())[:12]) if folder.is_dir() else "another set of files"
         raise FolderError(f"'{source}' must hold {filename}, but holds {held or 'nothing'}.")
     return path
@@ -187,7 +189,7 @@ def _check_places(staged: Path, target: Path) -> None:
 def _sweep(target: Path) -> None:
     """Remove what saves of this machine's dead processes have left (another machine's cannot be asked)."""
     for staged in target.glob(_STAGED + "*"):
-        host, pid, _ = staged.name[len(_STAGED) :].rsplit("-", 2)
+        host, _, pid = staged.name[len(_STAGED) :].rpartition("-")[0].rpartition("-")
         if host == platform.node() and pid.isdecimal() and not _alive(int(pid)):
             shutil.rmtree(staged, ignore_errors=True)
 

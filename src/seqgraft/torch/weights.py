@@ -174,8 +174,8 @@ def write_weights(
 ) -> list[Path]:
     """Write the tensors into `folder` as one file, or as shards and their index; return the paths written.
 
-    What is not contiguous on the CPU is made so some megabytes at a time. Tensors that share memory are a CheckpointError:
-    a tie is the model's to know, and its copy is left out. `metadata` defaults to `{"format": "pt"}`.
+    What is not contiguous on the CPU is made so some megabytes at a time. Tensors that share memory are a
+    CheckpointError: a tie is the model's to know, and its copy is left out. `metadata` is `{"format": "pt"}` by default.
     """
     _refuse_shared(tensors)
     sizes = {name: tensor.numel() * tensor.element_size() for name, tensor in tensors.items()}
@@ -229,7 +229,9 @@ def _blocks(tensor: Tensor, scratch: _Scratch) -> Iterator[Tensor]:
     if tensor.dim() == 0:
         tensor = tensor[None]
     row = tensor[0].numel() * tensor.element_size()
-    for rows in tensor.split(max(_BLOCK // row, 1)):
+    step = max(_BLOCK // row, 1)
+    for at in range(0, len(tensor), step):
+        rows = tensor[at : at + step]
         block = scratch.take(row * len(rows)).view(tensor.dtype).view(rows.shape)
         block.copy_(rows)
         yield block.view(-1)
