@@ -220,7 +220,10 @@ def test_max_length_without_effect(families):
 
 
 ENCODINGS = [
-    [{"input_ids": [2, 7, 3], "token_type_ids": [0, 0, 1], "special_tokens_mask": [1, 0, 1]}, {"input_ids": [2, 3], "token_type_ids": [0, 1], "special_tokens_mask": [1, 1]}],  # noqa: E501
+    [
+        {"input_ids": [2, 7, 3], "token_type_ids": [0, 0, 1], "special_tokens_mask": [1, 0, 1]},
+        {"input_ids": [2, 3], "token_type_ids": [0, 1], "special_tokens_mask": [1, 1]},
+    ],
     {"input_ids": [[2, 7, 3], [2]], "attention_mask": [[1, 1, 1], [1]]},
     {"input_ids": [[2, 7, 3], []]},
     {"input_ids": [2, 7, 3]},

@@ -33,7 +33,7 @@ def test_dictionary(batches):
     assert BatchEncoding(dict(ours))[:1] == {key: value[:1] for key, value in ours.items()}
     with pytest.raises(KeyError, match="read by a name"):
         _ = BatchEncoding({"input_ids": [[1]]})[0]
-    with pytest.raises(AttributeError, match="holds input_ids, .*not 'labels'"):
+    with pytest.raises(AttributeError, match=r"holds input_ids, .*not 'labels'"):
         _ = ours.labels
     with pytest.raises(AttributeError):
         _ = BatchEncoding.__new__(BatchEncoding).data

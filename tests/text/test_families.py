@@ -74,7 +74,9 @@ def test_cased_and_uncased_differ(families):
     assert cased("The")["input_ids"] != uncased("The")["input_ids"]
 
 
-@pytest.mark.parametrize("options", [{"do_lower_case": False}, {"strip_accents": True}, {"tokenize_chinese_chars": False}])
+@pytest.mark.parametrize(
+    "options", [{"do_lower_case": False}, {"strip_accents": True}, {"tokenize_chinese_chars": False}]
+)
 @pytest.mark.parametrize("layout", ["bare", "whole"])
 def test_bert_options(families, texts, options, layout):
     bert = families["bert-uncased"]

@@ -52,7 +52,10 @@ def test_overrides(family, overrides, texts):
 
 @pytest.mark.parametrize(
     "overrides",
-    [{"mask_token": AddedToken("[hole]", lstrip=True)}, {"extra_special_tokens": ["<a>", AddedToken("<b>", rstrip=True)]}],
+    [
+        {"mask_token": AddedToken("[hole]", lstrip=True)},
+        {"extra_special_tokens": ["<a>", AddedToken("<b>", rstrip=True)]},
+    ],
     ids=lambda o: "-".join(o),
 )
 def test_overrides_with_flags(family, overrides, tmp_path):
@@ -69,7 +72,9 @@ def test_overrides_with_flags(family, overrides, tmp_path):
 
 def test_a_token_with_flags_in_a_list(words, tmp_path):
     """special_tokens_map.json of 4.x; the reference of today fails on it."""
-    folder = write(tmp_path / "folder", special_tokens_map={"additional_special_tokens": ["<x>", {**MASK, "content": "<y>"}]})
+    folder = write(
+        tmp_path / "folder", special_tokens_map={"additional_special_tokens": ["<x>", {**MASK, "content": "<y>"}]}
+    )
     shutil.copy(words / "vocab.txt", folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.tokenize("a   <y>") == ["a", "   <y>"]  # the token took the spaces
@@ -236,7 +241,11 @@ def test_files_are_not_trusted(words, tmp_path, families):
     """Paths in a configuration are not followed, and code that it names is not run."""
     secret = tmp_path / "secret.txt"
     secret.write_text("secret\n")
-    config = {"vocab_file": str(secret), "tokenizer_file": "../secret.txt", "auto_map": {"AutoTokenizer": ["evil.E", None]}}
+    config = {
+        "vocab_file": str(secret),
+        "tokenizer_file": "../secret.txt",
+        "auto_map": {"AutoTokenizer": ["evil.E", None]},
+    }
     folder = write(tmp_path / "folder", tokenizer_config={**config, "tokenizer_class": "BertTokenizer"})
     shutil.copy(words / "vocab.txt", folder)
     (folder / "evil.py").write_text("raise SystemExit('run')")
@@ -258,7 +267,10 @@ def test_files_are_not_trusted(words, tmp_path, families):
         ({"vocab.json": "[1]", "merges.txt": "a b"}, "cannot be read|must hold"),
         ({"vocab.json": '{"a": 0}', "merges.txt": "a b c"}, "cannot be read|must hold"),
         ({"merges.txt": "a b"}, "so it must hold vocab.json too"),
-        ({"tokenizer_config.json": '{"tokenizer_class": "T5Tokenizer"}', "vocab.txt": "a"}, "must come with tokenizer.json"),
+        (
+            {"tokenizer_config.json": '{"tokenizer_class": "T5Tokenizer"}', "vocab.txt": "a"},
+            "must come with tokenizer.json",
+        ),
         ({"vocab.txt": "[UNK]", "tokenizer_config.json": '{"pad_token": 5}'}, "`pad_token` must be a text"),
         ({"vocab.txt": "[UNK]", "tokenizer_config.json": '{"pad_token": {"text": "x"}}'}, "must be a text or"),
         ({"vocab.txt": "[UNK]", "tokenizer_config.json": '{"added_tokens_decoder": {"1": "x"}}'}, "tokens with flags"),

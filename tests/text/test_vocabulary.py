@@ -68,7 +68,7 @@ def test_adding(both):
     line = "neu<x>alt <y> Mitte Mittel <leer>"
     assert dict(ours(line)) == dict(theirs(line))
     assert ours.decode(ours(line)["input_ids"], True) == theirs.decode(theirs(line)["input_ids"], True)
-    with pytest.raises(TokenizerError, match="must be one of bos_token, .* but is 'start_token'"):
+    with pytest.raises(TokenizerError, match=r"must be one of bos_token, .* but is 'start_token'"):
         ours.add_special_tokens({"start_token": "<s>"})
     with pytest.raises(TokenizerError, match="`extra_special_tokens` must be a list"):
         ours.add_special_tokens({"extra_special_tokens": "<x>"})
@@ -94,7 +94,9 @@ def test_frames(both):
     for pair in (None, two):
         framed = ours.build_inputs_with_special_tokens(one, pair)
         mask = ours.get_special_tokens_mask(one, pair)
-        assert len(framed) == len(mask) == len(one) + len(pair or []) + theirs.num_special_tokens_to_add(pair is not None)
+        assert (
+            len(framed) == len(mask) == len(one) + len(pair or []) + theirs.num_special_tokens_to_add(pair is not None)
+        )
         assert [i for i, m in zip(framed, mask, strict=True) if not m] == one + (pair or [])
         assert {i for i, m in zip(framed, mask, strict=True) if m} <= set(ours.all_special_ids)
     special = [i for i in plain["input_ids"] if i in theirs.all_special_ids]
@@ -134,7 +136,9 @@ def test_adding_an_end_keeps_the_start(families):
     ours = AutoTokenizer.from_pretrained(folder, add_eos_token=True)
     assert ours("a")["input_ids"][0] == ours.bos_token_id
     assert ours("a")["input_ids"][-1] == ours.eos_token_id
-    assert transformers.AutoTokenizer.from_pretrained(folder, add_eos_token=True)("a")["input_ids"][0] != ours.bos_token_id
+    assert (
+        transformers.AutoTokenizer.from_pretrained(folder, add_eos_token=True)("a")["input_ids"][0] != ours.bos_token_id
+    )
 
 
 @pytest.mark.parametrize("setting", [None, False, True])
@@ -160,10 +164,18 @@ def test_clean_up_of_bpe_is_said_once(families, caplog):
 
 def test_what_can_be_decoded(both):
     ours, theirs = both
-    rows = ours(["the encoder", "a b c"], padding=ours.pad_token is not None, truncation=True, max_length=4)["input_ids"]
+    rows = ours(["the encoder", "a b c"], padding=ours.pad_token is not None, truncation=True, max_length=4)[
+        "input_ids"
+    ]
     rows = [row[: min(map(len, rows))] for row in rows]
     texts = theirs.batch_decode(rows)
-    for given in (rows, np.array(rows), torch.tensor(rows), [np.array(row) for row in rows], [torch.tensor(r) for r in rows]):
+    for given in (
+        rows,
+        np.array(rows),
+        torch.tensor(rows),
+        [np.array(row) for row in rows],
+        [torch.tensor(r) for r in rows],
+    ):
         assert ours.decode(given) == texts
         assert ours.batch_decode(given) == texts
     row = rows[0]
@@ -210,7 +222,7 @@ def test_an_object_of_the_library(families, texts):
 
 def test_every_name_is_there():
     for name in text.__all__:
-        assert getattr(text, name).__name__
+        assert getattr(text, name).__name__ in (name, name.removesuffix("Fast"), "Tokenizer", "RobertaTokenizer")
     assert text.BartTokenizer is text.RobertaTokenizer
     assert text.BertTokenizerFast is text.BertTokenizer
     with pytest.raises(AttributeError, match="no attribute 'T6Tokenizer'"):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         XLMRobertaTokenizer,
         XLMRobertaTokenizerFast,
     )
-    from seqgraft.text.pair import PairTokenizer, pair
+    from seqgraft.text.pairing import PairTokenizer, pair
     from seqgraft.text.tokenizer import PreTrainedTokenizer, PreTrainedTokenizerFast, Tokenizer
 
 _HOME = {
@@ -45,7 +45,7 @@ _HOME = {
     "GPT2TokenizerFast": "families",
     "LlamaTokenizer": "families",
     "LlamaTokenizerFast": "families",
-    "PairTokenizer": "pair",
+    "PairTokenizer": "pairing",
     "PreTrainedTokenizer": "tokenizer",
     "PreTrainedTokenizerFast": "tokenizer",
     "Qwen2Tokenizer": "families",
@@ -56,6 +56,7 @@ _HOME = {
     "Tokenizer": "tokenizer",
     "XLMRobertaTokenizer": "families",
     "XLMRobertaTokenizerFast": "families",
+    "pair": "pairing",
 }
 
 __all__ = [
@@ -90,11 +91,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "pair":  # the function; the submodule of that name is reached through it
-        from seqgraft.text.pair import pair as function
-
-        globals()["pair"] = function
-        return function
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"seqgraft.text.{_HOME[name]}"), name)

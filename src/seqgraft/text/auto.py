@@ -6,8 +6,8 @@ from typing import Any
 from seqgraft.errors import FolderError, TokenizerError
 from seqgraft.folders import Origin, find, read_json
 from seqgraft.text import families
-from seqgraft.text.files import CONFIG, WHOLE
-from seqgraft.text.pair import TARGET, PairTokenizer
+from seqgraft.text.files import CONFIG, TARGET, WHOLE
+from seqgraft.text.pairing import PairTokenizer
 from seqgraft.text.tokenizer import Tokenizer
 
 _CLASSES: dict[str, type[Tokenizer]] = {
@@ -68,18 +68,15 @@ class AutoTokenizer:
         origin = Origin.take(dict(arguments))
         if not origin.subfolder and _has_target(source, origin):
             return PairTokenizer.from_pretrained(source, **arguments)
-        found, names = _class(source, origin)
-        if names is not None:
-            arguments = {"model_input_names": names, **arguments}
-        return found.from_pretrained(source, **arguments)
+        return _class(source, origin).from_pretrained(source, **arguments)
 
 
 def _has_target(source: str | os.PathLike[str], origin: Origin) -> bool:
     return find(source, f"{TARGET}/{WHOLE}", origin) is not None
 
 
-def _class(source: str | os.PathLike[str], origin: Origin) -> tuple[type[Tokenizer], list[str] | None]:
-    """The class, and its `model_input_names` where the class alone does not say them."""
+def _class(source: str | os.PathLike[str], origin: Origin) -> type[Tokenizer]:
+    """The class that the folder names, or that its files allow."""
     config_path = find(source, CONFIG, origin)
     config = {} if config_path is None else read_json(config_path)
     named = config.get("tokenizer_class")
@@ -90,20 +87,18 @@ def _class(source: str | os.PathLike[str], origin: Origin) -> tuple[type[Tokeniz
     if isinstance(named, str):
         name = named.removesuffix("Fast") if named != "PreTrainedTokenizerFast" else named
         if name in _CLASSES:
-            return _CLASSES[name], None
+            return _CLASSES[name]
         if not whole:
             raise TokenizerError(
                 f"'{source}' names the tokenizer class {named}, which must come with {WHOLE}; without that file only "
                 f"{', '.join(sorted(set(_CLASSES) - {'Tokenizer', 'PythonBackend', 'TokenizersBackend'}))} are built."
             )
-        return Tokenizer, None if "model_input_names" in config else ["input_ids", "attention_mask"]
+        return Tokenizer
     if model.get("model_type") == "encoder-decoder" and isinstance(model.get("encoder"), dict):
         model = model["encoder"]
     if model.get("model_type") in _MODEL_TYPES:
-        return _MODEL_TYPES[model["model_type"]], None
-    if whole:
-        return Tokenizer, None
-    return _by_files(source, origin), None
+        return _MODEL_TYPES[model["model_type"]]
+    return Tokenizer if whole else _by_files(source, origin)
 
 
 def _by_files(source: str | os.PathLike[str], origin: Origin) -> type[Tokenizer]:

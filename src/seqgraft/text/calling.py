@@ -17,7 +17,7 @@ _TEXTS = "`text` must be a text, a list of texts, or with `is_split_into_words` 
 class Calling(Framing):
     """The part of a tokenizer that encodes and pads."""
 
-    model_input_names: Sequence[str] = ("input_ids", "token_type_ids", "attention_mask")
+    model_input_names: Sequence[str] = ("input_ids", "attention_mask")
     padding_side: str = "right"
     truncation_side: str = "right"
     model_max_length: int | float = UNLIMITED

@@ -1,7 +1,7 @@
 """The families' tokenizers: how each is built from a bare vocabulary, and what stands around its texts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import tokenizers
@@ -21,7 +21,8 @@ _QWEN2 = (
 class BertTokenizer(Tokenizer):
     """WordPiece over words and punctuation: `[CLS] a [SEP] b [SEP]`. Lower-cases unless `do_lower_case=False`."""
 
-    tokens = {  # noqa: RUF012
+    model_input_names: Sequence[str] = ("input_ids", "token_type_ids", "attention_mask")
+    tokens: ClassVar[Mapping[str, Any]] = {
         "unk_token": "[UNK]",
         "sep_token": "[SEP]",
         "pad_token": "[PAD]",
@@ -77,13 +78,12 @@ class BertTokenizer(Tokenizer):
 class DistilBertTokenizer(BertTokenizer):
     """BERT's, for models without token types."""
 
-    model_input_names = ("input_ids", "attention_mask")
+    model_input_names: Sequence[str] = ("input_ids", "attention_mask")
 
 
 class GPT2Tokenizer(Tokenizer):
     """Byte-level BPE with nothing around the text."""
 
-    model_input_names = ("input_ids", "attention_mask")
     tokens: ClassVar[Mapping[str, Any]] = {
         "unk_token": "<|endoftext|>",
         "bos_token": "<|endoftext|>",
@@ -157,7 +157,6 @@ class Qwen2Tokenizer(GPT2Tokenizer):
 class XLMRobertaTokenizer(Tokenizer):
     """Unigram over SentencePiece pieces: `<s> a </s></s> b </s>`."""
 
-    model_input_names = ("input_ids", "attention_mask")
     tokens: ClassVar[Mapping[str, Any]] = RobertaTokenizer.tokens
     settings: ClassVar[Mapping[str, Any]] = {"add_prefix_space": True}
     framing = ("bos_token", "eos_token")
@@ -217,7 +216,6 @@ class CamembertTokenizer(XLMRobertaTokenizer):
 class LlamaTokenizer(Tokenizer):
     """BPE over SentencePiece pieces with bytes for what is unknown; pads on the left."""
 
-    model_input_names = ("input_ids", "attention_mask")
     padding_side = "left"
     tokens: ClassVar[Mapping[str, Any]] = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
     settings: ClassVar[Mapping[str, Any]] = {

@@ -1,5 +1,6 @@
 """A folder -> what a tokenizer is made from, in every layout of the field; a tokenizer -> a folder."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ CONFIG, WHOLE, SPECIAL, ADDED = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+TARGET = "target_tokenizer"  # where a pair keeps its second tokenizer
 MODELS = ("sentencepiece.bpe.model", "tokenizer.model", "spiece.model")
 
 # Fields of tokenizer_config.json that say how it was written, not what the tokenizer is. Paths in it are never
@@ -79,7 +81,16 @@ def save(tokenizer: "Tokenizer", folder: Source) -> tuple[str, ...]:
     """Write a tokenizer's three files together; returns their paths."""
     with saving(folder, stale=(ADDED,)) as place:
         write(tokenizer, place)
+    _forget_target(Path(folder).expanduser() / TARGET)
     return tuple(str(Path(folder).expanduser() / name) for name in (CONFIG, SPECIAL, WHOLE))
+
+
+def _forget_target(old: Path) -> None:
+    """Remove the files of a pair's second tokenizer, which would make the folder one of a pair."""
+    for name in (WHOLE, CONFIG, SPECIAL):
+        (old / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        old.rmdir()
 
 
 def write(tokenizer: "Tokenizer", place: Path) -> None:

@@ -279,7 +279,7 @@ class Tokenizer(Calling):
         return self._backend
 
     def follows_its_family(self) -> bool:
-        """Whether the family's recipe, given this vocabulary, would cut, join and frame texts as this tokenizer does."""
+        """Whether the family's recipe, given this vocabulary, cuts, joins and frames texts as this tokenizer does."""
         if type(self) is Tokenizer:
             return False
         twin = type(self).__new__(type(self))

@@ -6,12 +6,12 @@ from typing import Any
 
 from seqgraft.errors import TokenizerError
 from seqgraft.folders import saving
-from seqgraft.text.batching import plain
 from seqgraft.text.encoding import BatchEncoding
-from seqgraft.text.files import CONFIG, SPECIAL, WHOLE, write
+from seqgraft.text.files import CONFIG, SPECIAL, TARGET, WHOLE, write
 from seqgraft.text.tokenizer import Tokenizer
 
-TARGET = "target_tokenizer"
+_SOURCE = frozenset(("encode", "tokenize", "pad", "model_input_names", "model_max_length", "padding_side"))
+_BOTH = frozenset(("padding_side", "truncation_side", "clean_up_tokenization_spaces"))
 
 
 class PairTokenizer:
@@ -61,6 +61,14 @@ class PairTokenizer:
         side = self.source if name in _SOURCE else self.target
         return getattr(side, name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("source", "target"):
+            object.__setattr__(self, name, value)
+            return
+        sides = (self.source, self.target) if name in _BOTH else (self.source if name in _SOURCE else self.target,)
+        for side in sides:
+            setattr(side, name, value)
+
     def __len__(self) -> int:
         return len(self.target)
 
@@ -93,9 +101,6 @@ class PairTokenizer:
         return tuple(str(place / name) for place in (folder, folder / TARGET) for name in names)
 
 
-_SOURCE = frozenset(("encode", "tokenize", "pad", "model_input_names", "model_max_length", "padding_side"))
-
-
 def pair(source: Tokenizer, target: Tokenizer) -> Tokenizer | PairTokenizer:
     """The two as a pair, or `source` alone when both are the same tokenizer."""
     if source is target or same(source, target):
@@ -113,6 +118,3 @@ def same(first: Tokenizer, second: Tokenizer) -> bool:
         and first.padding_side == second.padding_side
         and first.clean_backend().to_str() == second.clean_backend().to_str()
     )
-
-
-__all__ = ["TARGET", "PairTokenizer", "pair", "plain", "same"]
