@@ -6,9 +6,9 @@ import threading
 
 import numpy as np
 import pytest
-import torch
 import transformers
 
+import torch
 from seqgraft.errors import TokenizerError
 from seqgraft.text import AutoTokenizer, BertTokenizer, Tokenizer
 from seqgraft.text.batching import plain

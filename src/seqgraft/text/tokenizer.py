@@ -120,7 +120,6 @@ class Tokenizer(Calling):
         self.options = {**self.settings, **{k: options.pop(k) for k in list(options) if k in self.settings}}
         self.named = {name: check(name, options.pop(name, self.tokens.get(name))) for name in NAMES}
         extra = options.pop("extra_special_tokens", None) or options.pop("additional_special_tokens", None)
-        extra = extra or self.tokens.get("extra_special_tokens")
         if isinstance(extra, Mapping):  # tokens with names of their own: {"image_token": "<image>"}
             self.named |= {name: check(name, token) for name, token in extra.items()}
             extra = None
@@ -130,6 +129,7 @@ class Tokenizer(Calling):
         else:
             self._backend = recipe.backend
             self._adjust({name: recipe.options[name] for name in self.settings if name in recipe.options})
+        self._extra = self._extra or list(self.tokens.get("extra_special_tokens", ()))
         self._take_state(options)
         self._take_tokens(recipe)
         self._frame_made(recipe, options)
