@@ -1,0 +1,14 @@
+"""`pipeline("summarization", model=...)` and its sisters: texts in, texts out, as the field has them (transformers 4)."""
+
+from seqgraft.pipelines.making import pipeline
+from seqgraft.pipelines.tasks import TASKS, SummarizationPipeline, TranslationPipeline, pipeline_class
+from seqgraft.pipelines.text2text import Text2TextGenerationPipeline
+
+__all__ = [
+    "TASKS",
+    "SummarizationPipeline",
+    "Text2TextGenerationPipeline",
+    "TranslationPipeline",
+    "pipeline",
+    "pipeline_class",
+]

@@ -1,0 +1,77 @@
+"""`pipeline(task, model=...)`: from names and folders to a pipeline."""
+
+import os
+from typing import Any
+
+from seqgraft.errors import ConfigurationError
+from seqgraft.folders import Origin
+from seqgraft.pipelines.device import as_device
+from seqgraft.pipelines.tasks import pipeline_class
+from seqgraft.pipelines.text2text import Text2TextGenerationPipeline
+
+
+def pipeline(
+    task: str | None = None,
+    model: Any = None,
+    tokenizer: Any = None,
+    device: Any = None,
+    dtype: Any = None,
+    torch_dtype: Any = None,
+    device_map: Any = None,
+    framework: str | None = None,
+    model_kwargs: dict[str, Any] | None = None,
+    config: Any = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    use_fast: bool = True,
+    trust_remote_code: bool | None = None,
+    **options: Any,
+) -> Text2TextGenerationPipeline:
+    """Make the pipeline of a task.
+
+    Args:
+        task: `summarization`, `translation`, `translation_xx_to_yy` or `text2text-generation`.
+        model: a folder, the name of a hub repository, or a pair with its `tokenizer`.
+        tokenizer: a folder, a name or a tokenizer; by default the model's folder holds it.
+        device: a number (-1 is the CPU), a name or a torch.device; by default a GPU when there is one, and for a model
+            object the place where it is.
+        dtype: of the weights (`torch_dtype` is its old name); by default the checkpoint's.
+        model_kwargs: more arguments of `from_pretrained`.
+        options: `batch_size` and what else every call does; see `Text2TextGenerationPipeline`.
+
+    Raises ConfigurationError for a task that is none of these, or without a model; TypeError for unknown options.
+    """
+    kind = pipeline_class(task)
+    if framework not in (None, "pt"):
+        raise ConfigurationError(f"`framework` must be 'pt', but is {framework!r}.")
+    if device is not None and device_map is not None:
+        raise ConfigurationError("`device` and `device_map` say the same thing: pass one of them.")
+    if model is None:
+        raise ConfigurationError(
+            f"`model` must be given, since no model is the default of a task: pass a folder or the name of a hub "
+            f"repository, as in pipeline({task!r}, model='patrickvonplaten/bert2bert-cnn_dailymail-fp16')."
+        )
+    named = isinstance(model, str | os.PathLike)
+    more = {"dtype": dtype if dtype is not None else torch_dtype, "config": config, "revision": revision}
+    more |= {"token": token, "trust_remote_code": trust_remote_code}
+    more = {name: value for name, value in more.items() if value is not None} | (model_kwargs or {})
+    if tokenizer is None:
+        tokenizer = model if named else getattr(model.config, "name_or_path", None)
+        if not tokenizer:
+            raise ConfigurationError("`tokenizer` must be given with a model object that was not loaded from a folder.")
+    origin = {name: more[name] for name in Origin.__dataclass_fields__ if name in more}
+    if isinstance(tokenizer, str | os.PathLike):
+        from seqgraft.text import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer, use_fast=use_fast, **origin)
+    if named:
+        from seqgraft.torch.auto import AutoModelForSeq2SeqLM
+
+        where = as_device(device) if device is not None else device_map if device_map is not None else "auto"
+        model = AutoModelForSeq2SeqLM.from_pretrained(model, **{"device_map": where, **more})
+    else:
+        given = sorted(set(more) - {"revision", "token"})
+        if given:
+            raise ConfigurationError(f"{', '.join(given)} must be left out with a model object, which has its own.")
+        device = device if device is not None else device_map
+    return kind(model, tokenizer, task=task, device=None if named else device, **options)

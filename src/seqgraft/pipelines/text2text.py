@@ -1,0 +1,265 @@
+"""Texts -> rows -> a pair's `generate` -> texts."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from seqgraft.config import encoder_spec
+from seqgraft.errors import ConfigurationError, GenerationError, TokenizerError
+from seqgraft.families.configuration import PretrainedConfig
+from seqgraft.generation import GenerationConfig
+from seqgraft.generation.fields import PUBLISHED
+from seqgraft.pipelines.asked import Asked
+from seqgraft.pipelines.device import as_device
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger("seqgraft.pipelines")
+
+_PASSED = ("generation_config", "logits_processor", "stopping_criteria", "streamer")
+"""Arguments of `generate` that are no settings."""
+_LENGTHS = ("max_length", "max_new_tokens")
+
+
+class Text2TextGenerationPipeline:
+    """Texts -> texts with a pair: `[{"generated_text": ...}]`.
+
+    Args:
+        model: a pair.
+        tokenizer: its tokenizer, or a PairTokenizer when its vocabularies differ.
+        task: the name under which the configuration's `task_specific_params` may hold settings.
+        options: what every call does unless it says otherwise: `batch_size`, `truncation`, `return_text`,
+            `return_tensors`, `clean_up_tokenization_spaces`, `stop_sequence`, and all settings of `generate`.
+    """
+
+    return_name: ClassVar[str] = "generated"
+    default_task: ClassVar[str] = "text2text-generation"
+    framework: ClassVar[str] = "pt"
+
+    def __init__(
+        self, model: Any, tokenizer: Any, *, task: str | None = None, device: Any = None, **options: Any
+    ) -> None:
+        if not getattr(model.config, "is_encoder_decoder", False) or not callable(getattr(model, "generate", None)):
+            raise ConfigurationError(f"`model` must be an encoder-decoder model, but is a {type(model).__name__}.")
+        self.model, self.tokenizer, self.task = model, tokenizer, task or self.default_task
+        if device is not None:
+            model.to(as_device(device))
+        own = getattr(model.config, "task_specific_params", None) or {}
+        own = {name: value for name, value in own.get(self.task, {}).items() if value is not None}
+        self.prefix: str = own.pop("prefix", getattr(model.config, "prefix", None)) or ""
+        self._told: set[str] = set()
+        self._defaults = {name: value for name, value in own.items() if name in PUBLISHED}
+        self._defaults = self._merged(options)
+        self._asked({})
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        device: torch.device = self.model.device
+        return device
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the model and its tokenizer."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        """A text -> a list of its records (several with `num_return_sequences`); a list of texts -> a list of records,
+        or of lists of them; anything else that yields texts -> an iterator of lists of records, made as it is read.
+
+        Raises TypeError for an unknown option, GenerationError for impossible settings and for a source that is longer
+        than the encoder's positions when `truncation` is off.
+        """
+        asked = self._asked(options)
+        self._told.clear()
+        if isinstance(inputs, str):
+            return self._records([inputs], asked)[0]
+        if isinstance(inputs, list | tuple):
+            made = self._records(inputs, asked)
+            return [records[0] for records in made] if all(len(records) == 1 for records in made) else made
+        if isinstance(inputs, Iterable) or hasattr(inputs, "__getitem__"):
+            return self._lazily(iter(inputs), asked)
+        raise TypeError(f"A pipeline takes a text, a list of texts or what yields texts, but got {inputs!r:.80}.")
+
+    def _merged(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The options of a call over the pipeline's; whichever length is said last replaces both."""
+        kept = self._defaults
+        if any(options.get(name) is not None for name in _LENGTHS):
+            kept = {name: value for name, value in kept.items() if name not in _LENGTHS}
+        return {**kept, **options}
+
+    def _asked(self, options: dict[str, Any]) -> Asked:
+        own = self.model.generation_config
+        fields = {**Asked.__dataclass_fields__}
+        del fields["settings"]
+        merged = self._merged(options)
+        chosen = {name: merged.pop(name) for name in list(merged) if name in fields}
+        unknown = [n for n in merged if n not in PUBLISHED and n not in _PASSED and not getattr(own, n, None)]
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no option {', '.join(map(repr, sorted(unknown)))}.")
+        if merged.get("max_new_tokens") is not None:
+            merged.setdefault("max_length", None)  # the folder's own length is overruled, not in conflict
+        asked = Asked(**{n: v for n, v in chosen.items() if v is not None}, settings=merged)
+        if asked.stop_sequence is not None:
+            merged["eos_token_id"] = self._stop_id(asked.stop_sequence)
+        self._check_languages(asked)
+        return asked
+
+    def _stop_id(self, text: str) -> int:
+        tokenizer = getattr(self.tokenizer, "target", self.tokenizer)
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        if not ids:
+            raise GenerationError(f"`stop_sequence` must have at least one token, but {text!r} has none.")
+        if len(ids) > 1:
+            logger.warning("`stop_sequence` has %d tokens: generation stops at the first, %r.", len(ids), ids[0])
+        return int(ids[0])
+
+    def _check_languages(self, asked: Asked) -> None:
+        for name in ("src_lang", "tgt_lang"):
+            if getattr(asked, name) is not None:
+                raise ConfigurationError(
+                    f"`{name}` must be left out, since the tokenizer of this model has no languages (what it "
+                    f"translates is what it was trained on), but is {getattr(asked, name)!r}."
+                )
+
+    def _lazily(self, texts: Iterator[Any], asked: Asked) -> Iterator[list[dict[str, Any]]]:
+        batch: list[Any] = []
+        done = 0
+        for text in texts:
+            batch.append(text)
+            if len(batch) == asked.batch_size:
+                yield from self._records(batch, asked, done)
+                done += len(batch)
+                batch = []
+        if batch:
+            yield from self._records(batch, asked, done)
+
+    def _records(self, texts: Sequence[Any], asked: Asked, done: int = 0) -> list[list[dict[str, Any]]]:
+        """The records of each text. Rows of like length run together; the order of the texts is kept."""
+        for index, text in enumerate(texts, start=done):
+            if not isinstance(text, str):
+                raise TypeError(f"Input {index} must be a text, but is a {type(text).__name__}.")
+        if not texts:
+            return []
+        self._check_ids(asked)
+        rows = self._encoded(texts, asked, done)
+        size = 1 if asked.settings.get("streamer") is not None else asked.batch_size
+        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"])) if size > 1 else range(len(rows))
+        made: list[list[dict[str, Any]]] = [[] for _ in rows]
+        training = self.model.training
+        self.model.eval()
+        try:
+            for at in range(0, len(rows), size):
+                places = order[at : at + size]
+                for place, records in zip(places, self._batch([rows[i] for i in places], asked), strict=True):
+                    made[place] = records
+        finally:
+            self.model.train(training)
+        return made
+
+    def _encoded(self, texts: Sequence[str], asked: Asked, done: int) -> list[dict[str, list[int]]]:
+        """A row of ids and its mask for each text, cut where asked and needed."""
+        limit = self._limit()
+        texts = [self.prefix + text for text in texts]
+        rows = self._rows(texts, verbose=limit is None)
+        for index, row in enumerate(rows):
+            length = len(row["input_ids"])
+            if limit is None or length <= limit:
+                continue
+            if not asked.cuts:
+                raise GenerationError(
+                    f"Input {done + index} has {length} tokens, but must have at most {limit}, the encoder's "
+                    "positions: pass truncation=True to read its beginning, or split it."
+                )
+            logger.info("Input %d has %d tokens: the first %d are read.", done + index, length, limit)
+            truncation = True if asked.truncation is True else asked.truncation
+            rows[index] = self._rows([texts[index]], truncation=truncation, max_length=limit)[0]
+        return rows
+
+    def _rows(self, texts: Sequence[str], **how: Any) -> list[dict[str, list[int]]]:
+        made = self.tokenizer(list(texts), **how)
+        masks = made["attention_mask"] if "attention_mask" in made else [[1] * len(ids) for ids in made["input_ids"]]
+        return [
+            {"input_ids": ids, "attention_mask": mask} for ids, mask in zip(made["input_ids"], masks, strict=True)
+        ]
+
+    def _limit(self) -> int | None:
+        """The longest source, in tokens."""
+        config = self.model.config.encoder
+        if isinstance(config, PretrainedConfig):
+            positions = encoder_spec(config).positions
+            return None if positions is None else positions.longest
+        limit: int | None = getattr(config, "max_position_embeddings", None)
+        return limit
+
+    def _batch(self, rows: list[dict[str, list[int]]], asked: Asked) -> Iterator[list[dict[str, Any]]]:
+        settings = self._settings(asked)
+        for row in rows:
+            self._check_lengths(len(row["input_ids"]), settings)
+        if len(rows) > 1 and self.tokenizer.pad_token_id is None:
+            raise TokenizerError("`batch_size` must be 1 with a tokenizer that has no pad token; set one to batch texts.")
+        batch = self.tokenizer.pad(rows, padding=len(rows) > 1, return_tensors="pt", return_attention_mask=True)
+        found = self.model.generate(
+            input_ids=batch["input_ids"].to(self.device),
+            attention_mask=batch["attention_mask"].to(self.device),
+            **settings,
+        )
+        found = getattr(found, "sequences", found)
+        for group in found.reshape(len(rows), -1, found.shape[-1]):
+            yield [self._record(ids, asked) for ids in group]
+
+    def _settings(self, asked: Asked) -> dict[str, Any]:
+        settings = dict(asked.settings)
+        if self._special("pad_token_id", settings) is None and self.tokenizer.pad_token_id is not None:
+            settings["pad_token_id"] = self.tokenizer.pad_token_id
+        return settings
+
+    def _record(self, ids: Any, asked: Asked) -> dict[str, Any]:
+        record: dict[str, Any] = {}
+        if asked.tensors:
+            record[f"{self.return_name}_token_ids"] = ids
+        if asked.text:
+            record[f"{self.return_name}_text"] = self.tokenizer.decode(
+                ids, skip_special_tokens=True, clean_up_tokenization_spaces=asked.clean_up_tokenization_spaces
+            )
+        return record
+
+    def _special(self, name: str, settings: dict[str, Any]) -> Any:
+        """A special id as `generate` will find it."""
+        config = self.model.config
+        if name in settings:
+            return settings[name]
+        layers = (settings.get("generation_config"), self.model.generation_config, config, config.decoder)
+        return next((v for v in (getattr(layer, name, None) for layer in layers) if v is not None), None)
+
+    def _check_ids(self, asked: Asked) -> None:
+        settings = asked.settings
+        if all(self._special(name, settings) is None for name in ("decoder_start_token_id", "bos_token_id")):
+            raise GenerationError(
+                "`decoder_start_token_id` must be known, but neither the model nor the call has it: pass "
+                "decoder_start_token_id=... (often the tokenizer's cls_token_id or bos_token_id), or set it in "
+                "`model.config` and save the model again."
+            )
+        if self._special("eos_token_id", settings) is None:
+            self._tell("eos", "No `eos_token_id` is set: every output runs to the greatest length.")
+
+    def _length(self, name: str, settings: dict[str, Any]) -> int | None:
+        """A length as the call, its configuration or the model says it."""
+        if name in settings:
+            length: int | None = settings[name]
+            return length
+        layers: tuple[GenerationConfig | None, ...] = (settings.get("generation_config"), self.model.generation_config)
+        return next((v for v in (getattr(layer, name, None) for layer in layers) if v is not None), None)
+
+    def _check_lengths(self, source: int, settings: dict[str, Any]) -> None:
+        """Warn of lengths that are unusual for the task."""
+
+    def _tell(self, what: str, message: str, *values: Any) -> None:
+        """Warn once a call."""
+        if what not in self._told:
+            self._told.add(what)
+            logger.warning(message, *values)
