@@ -1,0 +1,42 @@
+"""Tiny models of the reference and ours, each made and saved once a session."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqgraft.torch.half import CausalModel, EncoderModel
+
+from ..families.rows import Row, reference_model
+
+
+class Made:
+    """A reference model, the folder that it saved, and ours opened from there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder
+        self.theirs = cache(self._theirs)
+        self.folder = cache(self._folder)
+
+    def _theirs(self, row: Row, side: str, cross: bool = False, both_ways: bool = False) -> Any:
+        return reference_model(row, side, cross=cross, both_ways=both_ways)
+
+    def _folder(self, row: Row, side: str, cross: bool = False, both_ways: bool = False) -> Path:
+        folder = self.root / f"{row.name}-{side}-{cross}-{both_ways}"
+        self.theirs(row, side, cross, both_ways).save_pretrained(folder)
+        return folder
+
+    def ours(self, row: Row, side: str, cross: bool = False, both_ways: bool = False, **kwargs: Any) -> Any:
+        """A model of our own, new at every call."""
+        kind = CausalModel if side == "decoder" else EncoderModel
+        if both_ways:
+            kwargs["is_causal"] = False
+        if cross:
+            kwargs["add_cross_attention"] = True
+        return kind.from_pretrained(self.folder(row, side, cross, both_ways), **kwargs)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(tmp_path_factory.mktemp("made"))

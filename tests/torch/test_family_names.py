@@ -1,0 +1,106 @@
+"""Every family: its module tree is its table, its files are the reference's, and a round trip changes no bit."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import seqgraft
+from seqgraft.spec import parameters
+from seqgraft.torch.half import CausalModel, EncoderModel
+
+from ..families.rows import ROWS, Row
+
+SIDES = [
+    pytest.param(row, side, cross, id=f"{row.name}-{side}{'-cross' * cross}")
+    for row in ROWS
+    for side in ("encoder", "decoder")
+    for cross in (False, True)
+    if not cross or (row.cross and side == "decoder")
+]
+
+
+def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+@pytest.mark.parametrize(("row", "side", "cross"), SIDES)
+def test_module_tree_is_the_table(made: Any, row: Row, side: str, cross: bool) -> None:
+    model = made.ours(row, side, cross)
+    tree = {name: tuple(p.shape) for name, p in model.named_parameters() if not name.startswith("pooler.")}
+    assert tree == parameters(model.spec)
+    fresh = type(model)(model.config)
+    assert {n: tuple(p.shape) for n, p in fresh.named_parameters() if not n.startswith("pooler.")} == tree
+
+
+@pytest.mark.parametrize(("row", "side", "cross"), SIDES)
+def test_files_are_the_references(made: Any, tmp_path: Path, row: Row, side: str, cross: bool) -> None:
+    folder = made.folder(row, side, cross)
+    model = made.ours(row, side, cross)
+    model.save_pretrained(tmp_path)
+    must = shapes(folder)
+    if side == "encoder" and not row.own_files:  # the reference saves both halves in one file
+        own = model.embed.weight.shape
+        must = {n: s for n, s in must.items() if n.startswith("encoder.")} | {"encoder.embed_tokens.weight": tuple(own)}
+        assert shapes(tmp_path) == must
+        return
+    assert shapes(tmp_path) == must
+    kind = getattr(transformers, row.causal if side == "decoder" else row.body)
+    opened, info = kind.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert not info["mismatched_keys"]
+    theirs = made.theirs(row, side, cross).state_dict()
+    assert opened.state_dict().keys() == theirs.keys()
+    assert all(torch.equal(value, theirs[name]) for name, value in opened.state_dict().items())
+
+
+@pytest.mark.parametrize(("row", "side", "cross"), SIDES)
+def test_our_class_by_name(made: Any, row: Row, side: str, cross: bool) -> None:
+    """The public class of the family opens the folder, and the saved configuration says the same things."""
+    if side == "encoder" and not row.own_files:
+        kind = seqgraft.BartEncoder
+    else:
+        kind = getattr(seqgraft, row.causal if side == "decoder" else row.body)
+    model = kind.from_pretrained(made.folder(row, side, cross))
+    assert type(model).__name__ == kind.__name__
+    assert not model.training
+    assert model.dtype == torch.float32
+    theirs = made.theirs(row, side, cross).config.to_dict()
+    ours = model.config.to_dict()
+    said = {n for n in row.config if ours[n] != theirs[n]}
+    assert not said
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("row", "side", "cross"), SIDES)
+def test_round_trip_changes_no_bit(
+    made: Any, tmp_path: Path, row: Row, side: str, cross: bool, dtype: torch.dtype
+) -> None:
+    """Random bits, NaNs of every kind among them."""
+    folder = made.folder(row, side, cross)
+    bits = torch.int32 if dtype == torch.float32 else torch.int16
+    info = torch.iinfo(bits)
+    stored = {
+        name: torch.randint(info.min, info.max, shape, dtype=bits).view(dtype) for name, shape in shapes(folder).items()
+    }
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    (source / "config.json").write_bytes((folder / "config.json").read_bytes())
+    save_file(stored, source / "model.safetensors", {"format": "pt"})
+    kind = CausalModel if side == "decoder" else EncoderModel
+    asked = {"add_cross_attention": True} if cross else {}
+    model = kind.from_pretrained(source, **asked)
+    assert model.dtype == dtype
+    model.save_pretrained(target)
+    written = load_file(target / "model.safetensors")
+    if side == "encoder" and not row.own_files:
+        stored["encoder.embed_tokens.weight"] = stored["shared.weight"]
+        stored = {name: value for name, value in stored.items() if name.startswith("encoder.")}
+    assert written.keys() == stored.keys()
+    assert all(torch.equal(written[name].view(bits), stored[name].view(bits)) for name in stored)
