@@ -1,7 +1,7 @@
 """BART (Lewis et al. 2020): either half of a published encoder-decoder, on its own."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from seqgraft.errors import ConfigurationError
 from seqgraft.families.activations import activation
@@ -15,7 +15,7 @@ class BartConfig(PretrainedConfig):
     """BART's configuration; the defaults are those of `bart-large`."""
 
     model_type = "bart"
-    attribute_map = {
+    attribute_map: ClassVar[dict[str, str]] = {
         "hidden_size": "d_model",
         "num_attention_heads": "encoder_attention_heads",
         "num_hidden_layers": "encoder_layers",
@@ -77,7 +77,7 @@ def _stack(config: BartConfig, side: Literal["encoder", "decoder"]) -> Stack:
         FeedForward(width, activation(config.activation_function), dropout=config.activation_dropout),
         norm,
         order="post",
-        cross_attention=replace(own, memory_width=memory) if side == "decoder" and config.add_cross_attention else None,
+        cross_attention=replace(own, memory_width=memory) if side == "decoder" else None,
         dropout=config.dropout,
     )
     return Stack(
@@ -99,7 +99,7 @@ def encoder(config: BartConfig) -> Stack:
 
 
 def decoder(config: BartConfig) -> Stack:
-    """The decoder half with a head that reads the input table."""
+    """The decoder half with a head; its cross-attention is there always, as in every published file."""
     return replace(_stack(config, "decoder"), head=Head(config.tie_word_embeddings))
 
 

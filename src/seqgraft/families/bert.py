@@ -117,7 +117,6 @@ _HEAD = (
     rename("cls.predictions.transform.dense", "head.dense", outside=True),
     rename("cls.predictions.transform.LayerNorm", "head.norm", outside=True),
     tensor("cls.predictions.decoder.weight", "head.output.weight", outside=True),
-    tensor("cls.predictions.bias", "head.output.bias", outside=True),
 )
 
 
@@ -133,15 +132,27 @@ def encoder_names(config: BertConfig) -> Names:
 
 def decoder_names(config: BertConfig) -> Names:
     """The body and its language-model head."""
-    ties = [("cls.predictions.decoder.bias", "cls.predictions.bias")]
-    if config.tie_word_embeddings:
-        ties.append(("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"))
     return Names(
-        body_rules() + _HEAD,
+        (*body_rules(), *_HEAD, output_bias(config, "cls.predictions")),
         prefix="bert.",
         dropped=(r"position_ids$", r"^cls\.seq_relationship\.", r"^pooler\."),
-        ties=tuple(ties),
+        carried=() if config.tie_word_embeddings else (r"^cls\.predictions\.bias$",),
+        ties=output_ties(config, "cls.predictions", "bert."),
     )
+
+
+def output_bias(config: BertConfig, at: str) -> Rule:
+    """The published head `at` has two biases: one tensor while the tables are tied, and else the first is idle."""
+    name = f"{at}.bias" if config.tie_word_embeddings else f"{at}.decoder.bias"
+    return tensor(name, "head.output.bias", outside=True)
+
+
+def output_ties(config: BertConfig, at: str, prefix: str) -> tuple[tuple[str, str], ...]:
+    """What the head shares. An untied file of version 4 holds the idle bias alone, which stands for the other one."""
+    if not config.tie_word_embeddings:
+        return ((f"{at}.bias", f"{at}.decoder.bias"),)
+    table = f"{prefix}embeddings.word_embeddings.weight"
+    return ((f"{at}.decoder.bias", f"{at}.bias"), (f"{at}.decoder.weight", table))
 
 
 FAMILY = Family(BertConfig, Half(encoder, encoder_names), Half(decoder, decoder_names), pooled=True)

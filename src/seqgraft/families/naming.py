@@ -79,7 +79,12 @@ class Names:
     carried: tuple[str, ...] = ()
     """Regular expressions of names that no computation here uses, kept and written back as they are (a pooler)."""
     ties: tuple[tuple[str, str], ...] = ()
-    """(copy, owner): tensors, by their full names in the headed file, that the model shares; copies are not written."""
+    """(copy, owner): tensors, by their full names in the headed file, that the model shares; copies are not written.
+    A copy that is carried need not be equal, since nothing computes with it; without one of its own it is written."""
+
+    def carries(self, name: str) -> bool:
+        """Whether a tensor of this name, without the body's prefix, is kept as it is."""
+        return any(re.search(pattern, name) for pattern in self.carried)
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,7 @@ def plan_reading(names: Names, found: Mapping[str, Shape], table: Mapping[str, S
             claimed = _claim(names.rules, short, source, found[source], table, pieces, misshapen)
         if claimed:
             continue
-        if any(re.search(pattern, short) for pattern in names.carried):
+        if names.carries(short):
             carried[short] = source
         elif not any(re.search(pattern, short) for pattern in names.dropped):
             unexpected.append(source)
@@ -171,7 +176,9 @@ def plan_writing(names: Names, canonical: Mapping[str, Shape], *, headed: bool) 
     for part in canonical:
         if part not in done:
             written[part] = Written(GRAFT + part, (part,))
-    return [written[part] for part in canonical if part in written]
+    owners = {one.name: one.parts for one in written.values()}
+    idle = [Written(copy, owners[owner]) for copy, owner in names.ties if names.carries(copy) and owner in owners]
+    return [written[part] for part in canonical if part in written] + idle
 
 
 def _elect(names: Names, seen: Mapping[str, str], bare: bool) -> tuple[dict[str, str], dict[str, str]]:
@@ -188,7 +195,8 @@ def _elect(names: Names, seen: Mapping[str, str], bare: bool) -> tuple[dict[str,
         if copy not in seen:
             continue
         if owner in seen:
-            duplicates[copy] = owner
+            if not names.carries(copy):
+                duplicates[copy] = owner
         elif owner in elected:
             duplicates[copy] = elected[owner]
         else:
@@ -206,7 +214,7 @@ def _claim(
     pieces: dict[str, Piece],
     misshapen: list[tuple[str, Shape, Shape]],
 ) -> bool:
-    """Give `source` to the canonical tensors that a rule says it is; False when no rule does or no table row wants it."""
+    """Give `source` to the canonical tensors that a rule says it is; False when nothing wants it."""
     for rule in rules:
         place = rule.match(name)
         if place is None:

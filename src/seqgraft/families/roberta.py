@@ -51,7 +51,6 @@ _HEAD = (
     rename("lm_head.dense", "head.dense", outside=True),
     rename("lm_head.layer_norm", "head.norm", outside=True),
     tensor("lm_head.decoder.weight", "head.output.weight", outside=True),
-    tensor("lm_head.bias", "head.output.bias", outside=True),
 )
 
 
@@ -67,14 +66,12 @@ def encoder_names(config: RobertaConfig) -> Names:
 
 def decoder_names(config: RobertaConfig) -> Names:
     """The body and its language-model head."""
-    ties = [("lm_head.decoder.bias", "lm_head.bias")]
-    if config.tie_word_embeddings:
-        ties.append(("lm_head.decoder.weight", "roberta.embeddings.word_embeddings.weight"))
     return Names(
-        bert.body_rules() + _HEAD,
+        (*bert.body_rules(), *_HEAD, bert.output_bias(config, "lm_head")),
         prefix="roberta.",
         dropped=(r"position_ids$", r"^pooler\.", r"^classifier\."),
-        ties=tuple(ties),
+        carried=() if config.tie_word_embeddings else (r"^lm_head\.bias$",),
+        ties=bert.output_ties(config, "lm_head", "roberta."),
     )
 
 

@@ -30,6 +30,8 @@ def resize(half: Half, size: int | None, multiple: int | None, from_spread: bool
     tied = output is not None and output.weight is half.embed.weight
     half.embed = table.train(half.training)
     half.config.vocab_size = size
+    for copy, _ in half.names().ties:
+        half.carried.pop(copy, None)  # an idle copy of the old size
     if output is not None:
         if not tied:
             output.weight = nn.Parameter(_resized(output.weight, size, half.spec.deviation, from_spread))
