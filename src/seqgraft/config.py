@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from seqgraft import folders
 from seqgraft.errors import ConfigurationError
 from seqgraft.families import ENTRIES, family
-from seqgraft.families.configuration import CONFIG_NAME, GENERATION_FIELDS, PretrainedConfig
+from seqgraft.families.configuration import CONFIG_NAME, PretrainedConfig
 from seqgraft.spec import Stack
 
 SPECIAL_IDS = ("decoder_start_token_id", "pad_token_id", "bos_token_id", "eos_token_id")
@@ -44,7 +44,6 @@ class EncoderDecoderConfig(PretrainedConfig):
         for side, half in (("encoder", encoder), ("decoder", decoder)):
             if half is None:
                 raise ConfigurationError(f"A pair must have the configurations of both halves, but has no `{side}`.")
-        self._on_change = None
         own = _configuration(encoder, "encoder")
         other = _configuration(decoder, "decoder")
         own.is_decoder = own.add_cross_attention = False
@@ -73,12 +72,6 @@ class EncoderDecoderConfig(PretrainedConfig):
         """(decoder width, encoder width) of `enc_to_dec_proj`, or None when the decoder reads the encoder's states."""
         source, target = encoder_spec(self.encoder).width, decoder_spec(self.decoder).memory_width
         return None if source == target or target is None else (target, source)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        told = self.__dict__.get("_on_change")
-        if told is not None and (name in SPECIAL_IDS or name in GENERATION_FIELDS):
-            told(name, value)
 
     def special(self, name: str) -> Any:
         """A special id: the pair's own, else its decoder's."""

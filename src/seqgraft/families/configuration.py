@@ -1,6 +1,7 @@
 """The configuration of one model: published field names and defaults, in any order, from and to `config.json`."""
 
 import copy
+import inspect
 import json
 import os
 import warnings
@@ -37,12 +38,94 @@ _COMMON: dict[str, Any] = {
 """Fields that every configuration has. They are written only where they differ from these defaults."""
 
 GENERATION_FIELDS = frozenset(
-    ["max_length", "max_new_tokens", "min_length", "min_new_tokens", "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "output_scores", "return_dict_in_generate", "forced_bos_token_id", "forced_eos_token_id", "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens"]
+    [
+        "max_length",
+        "max_new_tokens",
+        "min_length",
+        "min_new_tokens",
+        "do_sample",
+        "early_stopping",
+        "num_beams",
+        "num_beam_groups",
+        "diversity_penalty",
+        "temperature",
+        "top_k",
+        "top_p",
+        "typical_p",
+        "repetition_penalty",
+        "length_penalty",
+        "no_repeat_ngram_size",
+        "encoder_no_repeat_ngram_size",
+        "bad_words_ids",
+        "num_return_sequences",
+        "output_scores",
+        "return_dict_in_generate",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+        "remove_invalid_values",
+        "exponential_decay_length_penalty",
+        "suppress_tokens",
+        "begin_suppress_tokens",
+    ]
 )
 """Settings of generation that older folders keep in `config.json`; the model moves them to its generation settings."""
 
 _PASSIVE = frozenset(
-    ["_name_or_path", "name_or_path", "_attn_implementation_autoset", "_attn_implementation", "attn_implementation", "transformers_version", "torchscript", "torch_dtype", "id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "task_specific_params", "tokenizer_class", "prefix", "pruned_heads", "use_bfloat16", "tf_legacy_loss", "chunk_size_feed_forward", "gradient_checkpointing", "classifier_dropout", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout", "n_ctx", "model_type", "base_model_tp_plan", "base_model_pp_plan", "directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type", "add_bias_logits", "add_final_layer_norm", "classif_dropout", "normalize_before", "normalize_embedding", "static_position_embeddings", "pretraining_tp", "output_past", "save_step", "adapters", "auto_map", "quantization_config", "extra_pos_embeddings", "force_bos_token_to_be_generated", "embd_layer_norm", "_num_labels"]
+    [
+        "_name_or_path",
+        "name_or_path",
+        "_attn_implementation_autoset",
+        "_attn_implementation",
+        "attn_implementation",
+        "transformers_version",
+        "torchscript",
+        "torch_dtype",
+        "id2label",
+        "label2id",
+        "num_labels",
+        "problem_type",
+        "finetuning_task",
+        "task_specific_params",
+        "tokenizer_class",
+        "prefix",
+        "pruned_heads",
+        "use_bfloat16",
+        "tf_legacy_loss",
+        "chunk_size_feed_forward",
+        "gradient_checkpointing",
+        "classifier_dropout",
+        "summary_type",
+        "summary_use_proj",
+        "summary_activation",
+        "summary_proj_to_labels",
+        "summary_first_dropout",
+        "n_ctx",
+        "model_type",
+        "base_model_tp_plan",
+        "base_model_pp_plan",
+        "directionality",
+        "pooler_fc_size",
+        "pooler_num_attention_heads",
+        "pooler_num_fc_layers",
+        "pooler_size_per_head",
+        "pooler_type",
+        "add_bias_logits",
+        "add_final_layer_norm",
+        "classif_dropout",
+        "normalize_before",
+        "normalize_embedding",
+        "static_position_embeddings",
+        "pretraining_tp",
+        "output_past",
+        "save_step",
+        "adapters",
+        "auto_map",
+        "quantization_config",
+        "extra_pos_embeddings",
+        "force_bos_token_to_be_generated",
+        "embd_layer_norm",
+        "_num_labels",
+    ]
 )
 """Published fields that change nothing computed here; kept and written back without a word."""
 
@@ -91,7 +174,7 @@ class PretrainedConfig:
         super().__init_subclass__()
         own = {
             name: cls.__dict__[name]
-            for name, kind in cls.__dict__.get("__annotations__", {}).items()
+            for name, kind in inspect.get_annotations(cls).items()
             if name in cls.__dict__ and "ClassVar" not in str(kind)
         }
         cls.fields = {**cls.fields, **own}
@@ -122,7 +205,7 @@ class PretrainedConfig:
         for name in _PASSIVE_MUST_BE_OFF:
             if fields.get(name):
                 raise ConfigurationError(
-                    f"`{name}` must be unset for {type(self).__name__}, since it is not supported, but is {fields[name]!r}."
+                    f"`{name}` must be unset for {type(self).__name__}: it is not supported, but is {fields[name]!r}."
                 )
         return fields
 
@@ -143,6 +226,13 @@ class PretrainedConfig:
             value = str(value).removeprefix("torch.")
         name = "dtype" if name == "torch_dtype" else type(self).attribute_map.get(name, name)
         object.__setattr__(self, name, value)
+        told = self.__dict__.get("_on_change")
+        if told is not None:
+            told(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy belongs to no model, so nobody is told of its changes."""
+        return {name: value for name, value in self.__dict__.items() if name != "_on_change"}
 
     @property
     def torch_dtype(self) -> str | None:

@@ -14,12 +14,11 @@ from torch import nn
 from seqgraft import folders
 from seqgraft.checkpoints import WeightFiles, open_weights
 from seqgraft.checkpoints.check import refuse
-from seqgraft.config import AutoConfig, EncoderDecoderConfig
+from seqgraft.config import SPECIAL_IDS, AutoConfig, EncoderDecoderConfig
 from seqgraft.errors import CheckpointError, ConfigurationError
 from seqgraft.families import family, graft_table
 from seqgraft.families.configuration import CONFIG_NAME, GENERATION_FIELDS, PretrainedConfig
 from seqgraft.generation import GenerationConfig
-from seqgraft.spec import parameters
 from seqgraft.torch.half import CausalModel, Half
 from seqgraft.torch.loading import Filling, dtype_of, plan_filling, tell_fresh
 from seqgraft.torch.pretrained import as_device, override, settle, take_dtype
@@ -48,6 +47,9 @@ def load_pair(
     dtype, device = take_dtype(kwargs), as_device(kwargs.pop("device_map", None))
     attention = kwargs.pop("attn_implementation", None)
     variant, safe = kwargs.pop("variant", None), kwargs.pop("use_safetensors", None)
+    said = dict(kwargs)
+    if config is not None:
+        said = {**{name: getattr(config, name, None) for name in SPECIAL_IDS}, **said}
     config = copy.deepcopy(config) if config is not None else AutoConfig.from_pretrained(source, **vars(origin))
     if not isinstance(config, EncoderDecoderConfig):
         raise ConfigurationError(
@@ -57,6 +59,7 @@ def load_pair(
     override(config, kwargs)
     tied, config.tie_encoder_decoder = config.tie_encoder_decoder, False
     model = cls(config, fill=False)
+    config = model.config
     config.tie_encoder_decoder = tied
     files = _undressed(open_weights(source, origin, variant=variant, use_safetensors=safe))
     fillings = {side: _plan(getattr(model, side), files, f"{side}.") for side in ("encoder", "decoder")}
@@ -82,6 +85,9 @@ def load_pair(
     config.name_or_path = os.fspath(source)
     model.set_attn_implementation(attention)
     model.generation_config = _generation(source, origin, config)
+    for name, value in said.items():  # a call counts more than the folder's generation settings
+        if value is not None and (name in SPECIAL_IDS or name in GENERATION_FIELDS):
+            setattr(config, name, value)
     return model.eval()
 
 
@@ -161,10 +167,19 @@ def _same_when_both_stored(
 def _generation(
     source: str | os.PathLike[str], origin: folders.Origin, config: EncoderDecoderConfig
 ) -> GenerationConfig:
-    """The folder's generation settings; what older folders keep in `config.json` when there is no file of them."""
+    """The folder's generation settings; what older folders keep in `config.json` when there is no file of them.
+
+    The reference takes special ids from the decoder when it makes a pair, and never hears of those that the pair's
+    configuration is given afterwards: such an id is stale.
+    """
     if folders.find(source, _GENERATION, origin) is None:
         return GenerationConfig.from_model_config(config)
-    return GenerationConfig.from_pretrained(source, **vars(origin))
+    made = GenerationConfig.from_pretrained(source, **vars(origin))
+    for name in SPECIAL_IDS if made._from_model_config else ():
+        own = getattr(config, name, None)
+        if own is not None and getattr(made, name) == getattr(config.decoder, name, None):
+            setattr(made, name, own)
+    return made
 
 
 def save_pair(
@@ -205,11 +220,3 @@ def _without_generation(values: dict[str, Any]) -> dict[str, Any]:
         published = family(values[side]["model_type"]).config.published
         kept[side] = {n: v for n, v in values[side].items() if n not in GENERATION_FIELDS or n in published}
     return kept
-
-
-def stacks_of(model: EncoderDecoderModel) -> dict[str, tuple[Half, dict[str, tuple[int, ...]]]]:
-    """Each half and its table of tensors."""
-    return {
-        "encoder": (model.encoder, parameters(model.encoder.spec)),
-        "decoder": (model.decoder, parameters(model.decoder.spec)),
-    }

@@ -1,27 +1,48 @@
-"""Special ids set anywhere hold everywhere: a model's configuration and its generation settings tell each other."""
+"""Special ids set anywhere hold everywhere: a model's configurations and its generation settings tell each other."""
 
 from typing import Any
 
 from seqgraft.config import SPECIAL_IDS, EncoderDecoderConfig
+from seqgraft.families.configuration import GENERATION_FIELDS
 from seqgraft.generation import GenerationConfig
 
 
 def link(config: EncoderDecoderConfig, generation: GenerationConfig) -> None:
-    """From now on a special id set in one is set in the other, and generation settings set in `config` move over."""
+    """From now on the last word on a special id counts, wherever it is said: for the pair, its decoder or generation.
+
+    What `generation` already says counts more than what `config` does. Generation settings set in a configuration
+    move over.
+    """
 
     def to_generation(name: str, value: Any) -> None:
-        if generation.has(name) and getattr(generation, name) != value:
+        if _shared(name) and generation.has(name) and getattr(generation, name) != value:
             setattr(generation, name, value)
+
+    def to_pair(name: str, value: Any) -> None:
+        if _shared(name):
+            setattr(config, name, value)
 
     def to_config(name: str, value: Any) -> None:
         if name in SPECIAL_IDS and getattr(config, name, None) != value:
             setattr(config, name, value)
 
+    unlink(config, generation)
     for name in SPECIAL_IDS:
-        known = getattr(config, name, None)
-        if known is None and getattr(generation, name) is not None:
+        if getattr(generation, name) is not None:
             setattr(config, name, getattr(generation, name))
-        elif known is not None and getattr(generation, name) is None:
-            setattr(generation, name, known)
+        else:
+            setattr(generation, name, getattr(config, name, None))
     object.__setattr__(config, "_on_change", to_generation)
+    object.__setattr__(config.decoder, "_on_change", to_pair)
     generation.on_change = to_config
+
+
+def unlink(config: EncoderDecoderConfig, generation: GenerationConfig) -> None:
+    """They tell nobody any more."""
+    for half in (config, config.decoder):
+        object.__setattr__(half, "_on_change", None)
+    generation.on_change = None
+
+
+def _shared(name: str) -> bool:
+    return name in SPECIAL_IDS or name in GENERATION_FIELDS

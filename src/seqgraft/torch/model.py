@@ -1,5 +1,6 @@
 """The pair: an encoder in front of a decoder (Rothe et al. 2020, Liu & Lapata 2019)."""
 
+import copy
 import os
 from typing import Any
 
@@ -17,9 +18,10 @@ from seqgraft.torch.decoding import CausalDecoding, DecodingState
 from seqgraft.torch.folder import load_pair, save_pair
 from seqgraft.torch.generate import GenerationMixin
 from seqgraft.torch.half import CausalModel, EncoderModel
-from seqgraft.torch.link import link
+from seqgraft.torch.link import link, unlink
 from seqgraft.torch.loss import IGNORED, cross_entropy
 from seqgraft.torch.pretrained import Pretrained
+from seqgraft.torch.product import product
 from seqgraft.torch.search_prompt import inferred_mask
 from seqgraft.torch.stack import Memory
 from seqgraft.torch.tying import tie_halves
@@ -29,7 +31,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
     """Any pretrained encoder in front of any pretrained decoder.
 
     Args:
-        config: both halves' configurations; taken from `encoder` and `decoder` when those are given.
+        config: both halves' configurations, copied; taken from `encoder` and `decoder` when those are given.
         encoder: a ready encoder, kept as it is.
         decoder: a ready causal model; one without cross-attention is an error that says how to get one.
 
@@ -54,6 +56,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
             config = EncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)
         if not isinstance(config, EncoderDecoderConfig):
             raise ConfigurationError(f"`config` must be an EncoderDecoderConfig, but is a {type(config).__name__}.")
+        config = copy.deepcopy(config)
         self.encoder = encoder if encoder is not None else EncoderModel(config.encoder, fill=fill)
         self.decoder = decoder if decoder is not None else CausalModel(config.decoder, fill=fill)
         self._check_halves(config)
@@ -102,8 +105,14 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
 
     @generation_config.setter
     def generation_config(self, value: GenerationConfig) -> None:
+        if "_generation_config" in self.__dict__:
+            unlink(self.config, self._generation_config)
         self._generation_config = value
         link(self.config, value)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        link(self.config, self._generation_config)
 
     @classmethod
     def from_encoder_decoder_pretrained(
@@ -248,7 +257,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
 
     def bridge(self, states: Tensor) -> Tensor:
         """The encoder's states at the width that the decoder reads."""
-        return states if self.enc_to_dec_proj is None else self.enc_to_dec_proj(states)
+        return states if self.enc_to_dec_proj is None else product(self.enc_to_dec_proj, states)
 
     def forward(
         self,
@@ -271,7 +280,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         decoder_position_ids: Tensor | None = None,
         decoder_token_type_ids: Tensor | None = None,
     ) -> Seq2SeqLMOutput | tuple[Any, ...]:
-        """Source ids [batch, time] and target labels [batch, target_time] -> loss and logits [batch, target_time, vocabulary].
+        """Source ids [batch, time], labels [batch, target_time] -> loss and logits [batch, target_time, vocabulary].
 
         Labels of -100 count nothing; the decoder's inputs are made of them unless given. Masks are 1 where a token
         may be seen; without one, padding is recognised by its id. `encoder_outputs` (an output or a tuple) stands for
