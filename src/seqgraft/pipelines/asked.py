@@ -29,7 +29,9 @@ class Asked:
         if self.return_type not in (None, "text", "tensors"):
             raise ConfigurationError(f"`return_type` must be 'text' or 'tensors', but is {self.return_type!r}.")
         if self.return_text is False and not self.tensors:
-            raise ConfigurationError("`return_text` may be False only with `return_tensors=True`: nothing else is left.")
+            raise ConfigurationError(
+                "`return_text` may be False only with `return_tensors=True`: nothing else is left."
+            )
 
     @property
     def tensors(self) -> bool:

@@ -183,9 +183,7 @@ class Text2TextGenerationPipeline:
     def _rows(self, texts: Sequence[str], **how: Any) -> list[dict[str, list[int]]]:
         made = self.tokenizer(list(texts), **how)
         masks = made["attention_mask"] if "attention_mask" in made else [[1] * len(ids) for ids in made["input_ids"]]
-        return [
-            {"input_ids": ids, "attention_mask": mask} for ids, mask in zip(made["input_ids"], masks, strict=True)
-        ]
+        return [{"input_ids": ids, "attention_mask": mask} for ids, mask in zip(made["input_ids"], masks, strict=True)]
 
     def _limit(self) -> int | None:
         """The longest source, in tokens."""
@@ -201,7 +199,9 @@ class Text2TextGenerationPipeline:
         for row in rows:
             self._check_lengths(len(row["input_ids"]), settings)
         if len(rows) > 1 and self.tokenizer.pad_token_id is None:
-            raise TokenizerError("`batch_size` must be 1 with a tokenizer that has no pad token; set one to batch texts.")
+            raise TokenizerError(
+                "`batch_size` must be 1 with a tokenizer that has no pad token; set one to batch texts."
+            )
         batch = self.tokenizer.pad(rows, padding=len(rows) > 1, return_tensors="pt", return_attention_mask=True)
         found = self.model.generate(
             input_ids=batch["input_ids"].to(self.device),

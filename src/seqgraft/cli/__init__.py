@@ -1,0 +1,51 @@
+"""The command line: `seqgraft`, or `python -m seqgraft`. Commands import frameworks when they run, not before."""
+
+from typing import Annotated
+
+import typer
+
+from seqgraft import __version__
+from seqgraft.cli import flags
+from seqgraft.cli import run as run_command
+from seqgraft.cli.console import guarded
+
+_EPILOG = """[bold]Exit codes[/bold]
+
+0: done. 1: the work failed; the reason is on standard error. 2: wrong usage. 130: interrupted.
+
+Results go to standard output, messages to standard error."""
+
+app = typer.Typer(
+    name="seqgraft",
+    help="Any pretrained encoder in front of any pretrained decoder: compose, train, generate, inspect.",
+    epilog=_EPILOG,
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"seqgraft {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """Held by typer: options of the program itself."""
+
+
+app.command("run", epilog=run_command.EPILOG)(
+    guarded(run_command.run, running=flags.running, settings=flags.generation)
+)
+
+
+def main() -> None:
+    """The entry point of the installed program."""
+    app(prog_name="seqgraft")
