@@ -4,6 +4,7 @@ import errno
 import os
 import platform
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,12 +41,11 @@ def test_a_save_takes_the_place_of_the_old_one(tmp_path):
 def test_a_failing_save_changes_nothing(tmp_path):
     save(tmp_path / "there", {"x": "1"})
     for folder in ("there", "new"):
-        with pytest.raises(KeyError), saving(tmp_path / folder) as staged:
-            (staged / "x").write_text("2")
-            raise KeyError
+        with pytest.raises(FileNotFoundError):
+            save(tmp_path / folder, {"x": "2", "no/such/folder/y": "2"})
     assert listing(tmp_path) == {"there/x": "1"}
     assert not (tmp_path / "new").exists()
-    assert os.listdir(tmp_path / "there") == ["x"]
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["x"]
 
 
 def test_what_cannot_be_replaced_is_told_before_the_commit(tmp_path):
@@ -133,9 +133,10 @@ def test_a_commit_interrupted_after_any_move_is_finished(tmp_path, monkeypatch, 
             raise KeyboardInterrupt
         return original(self, target)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
         save(tmp_path, {"a": "2", "b": "2", "c/d": "2", "e": "2"}, stale=("w-*",))
+    monkeypatch.undo()
     assert find(tmp_path, "a").read_text() == "2"
     assert listing(tmp_path) == {"a": "2", "b": "2", "c/d": "2", "e": "2"}
 
@@ -164,6 +165,20 @@ def test_many_readers_finish_one_save(tmp_path):
         assert len(seen) == 4 * 31
         assert all(seen)
     assert not list(tmp_path.glob(".seqgraft-*"))
+
+
+def test_a_save_that_another_process_is_just_removing(tmp_path, monkeypatch):
+    committed = tmp_path / ".seqgraft-commit-0-x"
+    committed.mkdir()
+    write_json(committed / ".seqgraft-stale.json", {"remove": []})
+    (tmp_path / "a").write_text("moved")
+
+    def vanish(self, pattern):
+        shutil.rmtree(committed)
+        raise FileNotFoundError(committed)
+
+    monkeypatch.setattr(Path, "rglob", vanish)
+    assert find(tmp_path, "a").read_text() == "moved"
 
 
 def test_commits_are_finished_in_their_order(tmp_path):
@@ -235,8 +250,8 @@ def test_no_space_at_the_last_step(tmp_path, monkeypatch, step):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(*((os, "fsync") if step == "fsync" else (folders, "write_json")), full)
+    monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (folders, "write_json")), full)
+    with pytest.raises(OSError, match="No space left"):
         save(tmp_path, {"config": "new"})
     assert listing(tmp_path) == {"config": "old"}
 

@@ -1,6 +1,8 @@
 """Read, write, read: the same bits, and files that the field's own programs open."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -11,8 +13,9 @@ from seqgraft.checkpoints import open_weights, require
 from seqgraft.errors import CheckpointError
 from seqgraft.families.bert import BertConfig, decoder, decoder_names, encoder, encoder_names
 from seqgraft.families.naming import Names, Piece, plan_reading, plan_writing, rename, stacked, turned
+from seqgraft.folders import saving
 from seqgraft.spec.table import parameters
-from seqgraft.torch.weights import TorchReader, write_weights
+from seqgraft.torch.weights import STALE_WEIGHTS, TorchReader, write_weights
 
 SIZES = {"vocab_size": 11, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
          "intermediate_size": 12, "max_position_embeddings": 7}  # fmt: skip
@@ -234,3 +237,51 @@ def test_berts_head_and_its_ties(tmp_path, bert, dtype, ties):
         if ties == "copy":
             stored[copy] = stored.pop(owner)
     assert same_bits(_through(tmp_path, names, table, stored, True), wanted)
+
+
+@DTYPES
+def test_a_matrix_is_turned_block_by_block(tmp_path, monkeypatch, dtype):
+    """Blocks that do not divide the rows, in reading and in writing; a row larger than a block too."""
+    held = {"tall": patterns(11, 3, dtype=dtype).t(), "wide": patterns(5, 40, dtype=dtype)[:, ::2]}
+    monkeypatch.setattr("seqgraft.torch.weights._BLOCK", 18)
+    write_weights(tmp_path, held)
+    assert same_bits(load_file(tmp_path / "model.safetensors"), held)
+    with TorchReader(open_weights(tmp_path)) as reader:
+        for name, tensor in held.items():
+            assert bits(reader.tensor(Piece(name, turned=True))) == bits(tensor.t())
+
+
+def test_a_pickled_view_does_not_take_its_storage_along(tmp_path):
+    write_weights(tmp_path, {"a": torch.zeros(100_000)[:4]}, safe_serialization=False)
+    assert (tmp_path / "pytorch_model.bin").stat().st_size < 10_000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits")
+@pytest.mark.parametrize("safe", [True, False])
+def test_a_full_disk_leaves_the_old_weights(tmp_path, safe):
+    write_weights(tmp_path, {"a": torch.ones(3)})
+    program = f"""
+import resource, signal, torch
+from seqgraft.folders import saving
+from seqgraft.torch.weights import STALE_WEIGHTS, write_weights
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+with saving({str(tmp_path)!r}, stale=STALE_WEIGHTS) as staged:
+    write_weights(staged, {{"a": torch.zeros(1_000_000)}}, safe_serialization={safe})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "Error" in done.stderr.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    assert same_bits(raw(open_weights(tmp_path)), {"a": torch.ones(3)})
+
+
+def test_a_save_removes_the_older_weights(tmp_path):
+    """Shards and pickles of the save before go; another variant stays."""
+    tensors = {"a": torch.ones(3), "b": torch.ones(3)}
+    for options in ({"max_shard_size": 12}, {"safe_serialization": False}, {"variant": "fp16"}):
+        write_weights(tmp_path, tensors, **options)
+    (tmp_path / "config.json").write_text("{}")
+    with saving(tmp_path, stale=STALE_WEIGHTS) as staged:
+        write_weights(staged, tensors)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.fp16.safetensors", "model.safetensors"}
