@@ -5,6 +5,7 @@ two searches runs, and how far, is decided here.
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,19 +65,10 @@ class GenerationMixin:
         @property
         def device(self) -> torch.device: ...
 
-        def encode(self, **inputs: Any) -> BaseModelOutput:
-            """ids [sources, source_time] -> states [sources, source_time, width]."""
-
-        def decoding(
-            self,
-            encoder_outputs: BaseModelOutput | None,
-            attention_mask: Tensor | None,
-            rows_per_source: int,
-            output_attentions: bool = False,
-            output_hidden_states: bool = False,
-            decoder_attention_mask: Tensor | None = None,
-        ) -> tuple[Decoder, State]:
-            """A decoder of sources * rows_per_source rows and its state before the prompt."""
+        encode: Callable[..., BaseModelOutput]
+        """ids [sources, source_time] -> states [sources, source_time, width]."""
+        decoding: Callable[..., tuple[Decoder, State]]
+        """A decoder of sources * rows_per_source rows and its state before the prompt."""
 
     @torch.no_grad()
     def generate(

@@ -47,7 +47,6 @@ class Beams:
         self.running_scores[:, 1:] = _WORST
         self.finished_scores = torch.full((sources, beams), _WORST, device=device)
         self.is_finished = torch.zeros(sources, beams, dtype=torch.bool, device=device)
-        self.lengths = torch.zeros(sources, beams, dtype=torch.long, device=device)
         self.improvable = torch.ones(sources, 1, dtype=torch.bool, device=device)
         self.running_rows = torch.full((sources, beams, limit - self.start), -1, dtype=torch.int32, device=device)
         self.finished_rows = self.running_rows.clone()
@@ -86,7 +85,6 @@ class Beams:
         rows = (parents + self.row_offsets).int()
         self._merge(self.finished_rows, self.running_rows, source, fresh, rows, generated - 1)
         self.is_finished = torch.cat((self.is_finished, finishing), dim=1).gather(1, order)
-        self.lengths = torch.where(fresh, generated, self.lengths.gather(1, old))
 
     def _merge(self, kept: Tensor, running: Tensor, source: Tensor, fresh: Tensor, newest: Tensor, at: int) -> None:
         """Rewrite `kept` from both pools; column `at` is what a fresh one adds, and still empty in older ones."""
@@ -104,7 +102,8 @@ class Beams:
         parents, tokens = candidates.parents.gather(1, order), candidates.tokens.gather(1, order)
         rows = parents + self.row_offsets
         generated = self.length + 1 - self.start
-        going = self._going_on(generated) & ~candidates.ended.all()
+        # When every candidate ended, the best ones have filled the places of the finished: nothing can go on then.
+        going = self._going_on(generated)
         goes, same = torch.stack((going, (rows.flatten() == self.same_rows).all())).tolist()
         if not goes:
             return None
@@ -133,7 +132,7 @@ class Beams:
 
     def found(self, returned: int, state: State) -> FoundBeams:
         """The best `returned` hypotheses of every source, cut to the longest."""
-        longest = int(self.lengths[:, :returned].max())
+        longest = int((self.finished_rows[:, :returned] >= 0).sum(dim=-1).max())
         return FoundBeams(
             self.finished[:, :returned, : self.start + longest].flatten(0, 1).contiguous(),
             self.finished_scores[:, :returned].flatten(),
