@@ -2,13 +2,14 @@
 
 import itertools
 import logging
+import sys
 import threading
 
 import numpy as np
 import pytest
+import torch
 import transformers
 
-import torch
 from seqgraft.errors import TokenizerError
 from seqgraft.text import AutoTokenizer, BertTokenizer, Tokenizer
 from seqgraft.text.batching import plain
@@ -266,21 +267,31 @@ def test_pad_refuses(families):
         ours.pad({"input_ids": [[1], [2]], "labels": [[1], [1, 2]]}, return_tensors="np")
 
 
+@pytest.fixture
+def restless():
+    """Threads that change places all the time."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("restless")
 def test_threads_do_not_mix(families):
-    """Padding and truncation are the backend's state: two threads with different wishes both get theirs."""
+    """Padding and truncation are the backend's state: threads with different wishes each get theirs."""
     ours, _ = both(families, "bert-uncased")
     lengths: dict[int, set[int]] = {}
 
     def work(length):
-        rows = [ours(FIRST, padding="max_length", truncation=True, max_length=length) for _ in range(200)]
+        rows = [ours(FIRST, padding="max_length", truncation=True, max_length=length) for _ in range(300)]
         lengths[length] = {len(row) for batch in rows for row in batch["input_ids"]}
 
-    threads = [threading.Thread(target=work, args=(length,)) for length in (5, 9, 17)]
+    threads = [threading.Thread(target=work, args=(length,)) for length in (5, 9, 17, 33)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert lengths == {5: {5}, 9: {9}, 17: {17}}
+    assert lengths == {5: {5}, 9: {9}, 17: {17}, 33: {33}}
 
 
 def test_padding_of_the_last_call_is_gone(families):

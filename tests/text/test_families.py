@@ -1,5 +1,7 @@
 """Every family's ids, masks and texts, against the reference."""
 
+import random
+
 import pytest
 import transformers
 
@@ -35,6 +37,26 @@ def agree(ours, theirs, texts):
         assert ours.encode(one, add_special_tokens=False) == theirs.encode(one, add_special_tokens=False)
     for pair in (False, True):
         assert ours.num_special_tokens_to_add(pair) == theirs.num_special_tokens_to_add(pair)
+
+
+CHARACTERS = [chr(code) for code in range(32, 127)] + list(
+    "  \t\n\r\u00a0\u200b\u0301\u0308éßİıǅﬁ日本語한국어العربיתहिन्दी😀👍🏽👩"
+)
+CHARACTERS += [*"\u200d👧\ufeff\x00\ufffd½Ⅷ’“”…—", "[MASK]", "<s>", "</s>", "<mask>", " the", "[SEP]", "<|endoftext|>"]
+
+
+def lines(count, seed):
+    draw = random.Random(seed)
+    return ["".join(draw.choices(CHARACTERS, k=draw.randint(0, 50))) for _ in range(count)]
+
+
+def test_random_texts(family):
+    folder = family.whole
+    ours, theirs = AutoTokenizer.from_pretrained(folder), transformers.AutoTokenizer.from_pretrained(folder)
+    seed = len(family.name)
+    mine, reference = ours(lines(300, seed), lines(300, seed + 99)), theirs(lines(300, seed), lines(300, seed + 99))
+    assert dict(mine) == dict(reference)
+    assert ours.batch_decode(mine["input_ids"]) == theirs.batch_decode(mine["input_ids"])
 
 
 def test_whole(family, texts):

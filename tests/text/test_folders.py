@@ -63,6 +63,9 @@ def test_overrides_with_flags(family, overrides, tmp_path):
     ours = AutoTokenizer.from_pretrained(family.whole, **overrides)
     ours.save_pretrained(tmp_path)
     again = AutoTokenizer.from_pretrained(tmp_path)
+    if "mask_token" in overrides:
+        assert again.named["mask_token"].lstrip
+        assert json.loads((tmp_path / "special_tokens_map.json").read_text())["mask_token"]["lstrip"] is True
     line = "the   [hole]  <b>   the"
     assert again.tokenize(line) == ours.tokenize(line)
     assert again.added_tokens_decoder == ours.added_tokens_decoder
@@ -99,6 +102,8 @@ def test_ours_open_there_and_here(family, overrides, texts, tmp_path):
         *("special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"),
     ]
     assert sorted(paths) == sorted(str(path) for path in tmp_path.iterdir())
+    whole = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    assert (whole["padding"], whole["truncation"]) == (None, None)
     there = transformers.AutoTokenizer.from_pretrained(tmp_path)
     alike(ours, there, texts)
     again = AutoTokenizer.from_pretrained(tmp_path)
@@ -218,6 +223,30 @@ def test_a_pipeline_of_its_own_is_kept(families, tmp_path, texts):
     ours.save_pretrained(tmp_path / "saved")
     there = transformers.AutoTokenizer.from_pretrained(tmp_path / "saved")
     assert dict(there([*texts, "12 34"])) == dict(ours([*texts, "12 34"]))
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_sides_that_the_file_gives(families, tmp_path, name):
+    """tokenizer.json may hold the padding and truncation of a call: its sides are taken, and its pad token by classes
+    that say nothing of theirs."""
+    shutil.copytree(families[name].whole, tmp_path / "folder")
+    config = json.loads((tmp_path / "folder" / "tokenizer_config.json").read_text())
+    config.pop("padding_side", None)
+    config.pop("pad_token", None)
+    write(tmp_path / "folder", tokenizer_config=config)
+    whole = json.loads((tmp_path / "folder" / "tokenizer.json").read_text(encoding="utf-8"))
+    pad = "</s>" if name == "llama" else "<pad>"
+    whole["truncation"] = {"max_length": 4, "strategy": "LongestFirst", "stride": 0, "direction": "Left"}
+    fields = {"strategy": {"Fixed": 9}, "direction": "Left", "pad_to_multiple_of": None, "pad_id": 1, "pad_type_id": 0}
+    whole["padding"] = {**fields, "pad_token": pad}
+    (tmp_path / "folder" / "tokenizer.json").write_text(json.dumps(whole), encoding="utf-8")
+    ours = AutoTokenizer.from_pretrained(tmp_path / "folder")
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "folder")
+    assert (ours.padding_side, ours.truncation_side) == ("left", "left")
+    assert ours.pad_token == (pad if name == "llama" else None)
+    alike(ours, theirs, ["the encoder", "a b c d e"])
+    options = {"padding": name == "llama", "truncation": True, "max_length": 3}
+    assert dict(ours(["the encoder", "a"], **options)) == dict(theirs(["the encoder", "a"], **options))
 
 
 def test_saving_over_another_tokenizer(families, tmp_path):

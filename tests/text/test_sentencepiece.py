@@ -7,10 +7,12 @@ import sys
 
 import pytest
 import transformers
+from transformers.tokenization_utils_base import generate_merges
 
 from seqgraft import text
 from seqgraft.errors import MissingExtraError, TokenizerError
 from seqgraft.text import AutoTokenizer
+from seqgraft.text.sentencepiece import merges
 
 missing = importlib.util.find_spec("sentencepiece") is None
 needs_sentencepiece = pytest.mark.skipif(missing, reason="needs the extra seqgraft[sentencepiece]")
@@ -116,6 +118,13 @@ def test_without_a_family(kind, tmp_path):
     assert direct.encode("The encoder reads") == ours.encode("The encoder reads")
     ours.save_pretrained(tmp_path / "saved")
     assert AutoTokenizer.from_pretrained(tmp_path / "saved").encode("The encoder") == ours.encode("The encoder")
+
+
+def test_merges_of_pieces():
+    """As the reference orders them: by the piece, then by the parts' lengths, whatever the parts' ids."""
+    vocab = {"ab": 0, "c": 1, "a": 2, "bc": 3, "b": 4, "abc": 5, "ca": 6}
+    expected = [("a", "b"), ("b", "c"), ("a", "bc"), ("ab", "c"), ("c", "a")]
+    assert merges(vocab) == generate_merges(vocab) == expected
 
 
 @needs_sentencepiece

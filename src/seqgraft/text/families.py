@@ -88,6 +88,7 @@ class GPT2Tokenizer(Tokenizer):
         "unk_token": "<|endoftext|>",
         "bos_token": "<|endoftext|>",
         "eos_token": "<|endoftext|>",
+        "pad_token": None,
     }
     settings: ClassVar[Mapping[str, Any]] = {"add_prefix_space": False, "errors": "replace"}
 

@@ -130,7 +130,7 @@ class Tokenizer(Calling):
             self._backend = recipe.backend
             self._adjust({name: recipe.options[name] for name in self.settings if name in recipe.options})
         self._extra = self._extra or list(self.tokens.get("extra_special_tokens", ()))
-        self._take_state(options)
+        self._take_state(recipe, options)
         self._take_tokens(recipe)
         self._frame_made(recipe, options)
 
@@ -165,10 +165,10 @@ class Tokenizer(Calling):
     def _adjust(self, settings: Mapping[str, Any]) -> None:
         """Apply the family's options that were given to a tokenizer that was read whole."""
 
-    def _take_state(self, options: dict[str, Any]) -> None:
+    def _take_state(self, recipe: Recipe, options: Mapping[str, Any]) -> None:
         truncation, padding = self._backend.truncation or {}, self._backend.padding or {}
         self._reset_state()
-        if padding and self.named["pad_token"] is None and "pad_token" not in options:
+        if padding and "pad_token" not in {*recipe.options, *self.tokens}:
             self.named["pad_token"] = padding["pad_token"]
         self.pad_token_type_id = padding.get("pad_type_id", 0)
         limit = options.get("model_max_length")
