@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from seqgraft.torch.half import CausalModel, EncoderModel
+from seqgraft.torch.auto import model_class
 
 from ..families.rows import Row, reference_model
 
@@ -29,7 +29,8 @@ class Made:
 
     def ours(self, row: Row, side: str, cross: bool = False, both_ways: bool = False, **kwargs: Any) -> Any:
         """A model of our own, new at every call."""
-        kind = CausalModel if side == "decoder" else EncoderModel
+        body = row.body if row.own_files else "BartEncoder"
+        kind = model_class(row.causal if side == "decoder" else body)
         if both_ways:
             kwargs["is_causal"] = False
         if cross:

@@ -1,0 +1,288 @@
+"""Every family computes what the reference computes: states, attentions, logits, gradients, dropout."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from seqgraft.families.naming import plan_writing
+
+from ..families.rows import ROWS, VOCABULARY, Row, batch, distance, encoder_of, pad_of, reference_model
+
+BOUND = 1e-5
+"""Relative to the largest value."""
+
+ENCODERS = [
+    pytest.param(row, both, id=f"{row.name}{'-both-ways' * both}")
+    for row in ROWS
+    for both in ((False, True) if row.sees_back else (False,))
+]
+DECODERS = [
+    pytest.param(row, cross, id=f"{row.name}{'-cross' * cross}")
+    for row in ROWS
+    for cross in ((False, True) if row.cross else (False,))
+]
+PADDINGS = ["none", "right", "left"]
+
+
+def real(mask: torch.Tensor | None, *tensors: torch.Tensor) -> list[torch.Tensor]:
+    """Where the mask shows a token; elsewhere a causal row may see nothing, and its states mean nothing."""
+    return list(tensors) if mask is None else [t[mask.bool()] for t in tensors]
+
+
+def memory() -> dict[str, torch.Tensor]:
+    """An encoder's states, a part of them hidden."""
+    generator = torch.Generator().manual_seed(3)
+    mask = torch.ones(3, 6, dtype=torch.long)
+    mask[1, 4:] = 0
+    mask[2, 1:] = 0
+    return {
+        "encoder_hidden_states": torch.randn(3, 6, 32, generator=generator),
+        "encoder_attention_mask": mask,
+    }
+
+
+def compare(ours: Any, theirs: Any, mask: torch.Tensor | None, attentions: bool) -> None:
+    """Everything that both say, position by position."""
+    first = "logits" if hasattr(ours, "logits") else "last_hidden_state"
+    assert distance(*real(mask, ours[first], theirs[first])) < BOUND
+    assert len(ours.hidden_states) == len(theirs.hidden_states)
+    for own, other in zip(ours.hidden_states, theirs.hidden_states, strict=True):
+        assert distance(*real(mask, own, other)) < BOUND
+    if not attentions:
+        return
+    for name in ("attentions", "cross_attentions"):
+        own, other = ours.get(name), theirs.get(name)
+        assert (own is None) == (not other), name
+        for one, two in zip(own or (), other or (), strict=True):
+            assert one.shape == two.shape
+            assert distance(*real(mask, one.transpose(1, 2), two.transpose(1, 2))) < BOUND
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize(("row", "both"), ENCODERS)
+@torch.no_grad()
+def test_encoder(made: Any, row: Row, both: bool, padding: str, attention: str) -> None:
+    theirs = encoder_of(made.theirs(row, "encoder", both_ways=both))
+    ours = made.ours(row, "encoder", both_ways=both, attn_implementation=attention)
+    inputs = batch(padding, pad=pad_of(row))
+    asked = {"output_hidden_states": True, "output_attentions": attention == "eager"}
+    mine, other = ours(**inputs, **asked), theirs(**inputs, **asked)
+    # Seen both ways, every row sees the real tokens, and padding's states are the reference's too; but in a window
+    # or under a causal mask a padded position may see nothing.
+    mask = inputs.get("attention_mask") if row.sees_back else None
+    compare(mine, other, mask, attention == "eager")
+    pooled = getattr(other, "pooler_output", None)
+    assert (pooled is None) == (getattr(mine, "pooler_output", None) is None)
+    if pooled is not None:
+        assert distance(mine.pooler_output, pooled) < BOUND
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize(("row", "cross"), DECODERS)
+@torch.no_grad()
+def test_decoder(made: Any, row: Row, cross: bool, padding: str, attention: str) -> None:
+    theirs = made.theirs(row, "decoder", cross)
+    ours = made.ours(row, "decoder", cross, attn_implementation=attention)
+    inputs = {**batch(padding, pad=pad_of(row)), **(memory() if cross else {})}
+    asked = {"output_hidden_states": True, "output_attentions": attention == "eager"}
+    other = theirs(**inputs, **asked, use_cache=False)  # its cache has as many layers as the other half of a BART
+    compare(ours(**inputs, **asked), other, inputs.get("attention_mask"), attention == "eager")
+
+
+@pytest.mark.parametrize("row", [pytest.param(r, id=r.name) for r in ROWS if r.positions])
+@torch.no_grad()
+def test_positions_token_types_and_embeddings(made: Any, row: Row) -> None:
+    inputs = batch("left", pad=pad_of(row))
+    mask = inputs["attention_mask"]
+    places = mask.cumsum(1) * mask * 3 // 2 + (3 if row.model_type in ("roberta", "xlm-roberta", "camembert") else 0)
+    extra = {"position_ids": places}
+    if row.token_types:
+        extra["token_type_ids"] = (torch.arange(9) > 4).long().expand(3, 9)
+    for side in ("encoder", "decoder"):
+        theirs, ours = made.theirs(row, side), made.ours(row, side)
+        plain, own, other = ours(**inputs)[0], ours(**inputs, **extra)[0], theirs(**inputs, **extra)[0]
+        assert distance(*real(mask, own, other)) < BOUND
+        assert distance(*real(mask, own, plain)) > 1e-3
+        embedded = {"inputs_embeds": ours.get_input_embeddings()(inputs["input_ids"]), "attention_mask": mask}
+        assert torch.equal(ours(**embedded, **extra)[0], own)
+
+
+def as_stored(model: Any, values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Canonical name -> tensor, under the names and in the layout of the file."""
+    written = {}
+    headed = model.side == "decoder"
+    for one in plan_writing(model.names(), {n: tuple(v.shape) for n, v in values.items()}, headed=headed):
+        value = torch.cat([values[part] for part in one.parts])
+        written[one.name] = value.t() if one.turned else value
+    return written
+
+
+def compare_gradients(ours: Any, theirs: Any) -> None:
+    """Every parameter's gradient. Some are zero but for rounding (a key's bias), so the largest one sets the floor."""
+    own = {n: p.grad for n, p in ours.named_parameters() if p.grad is not None and not n.startswith("pooler.")}
+    names = ours.names()
+    idle = {copy for copy, _ in names.ties if names.carries(copy)}
+    mine = {n: g for n, g in as_stored(ours, own).items() if n not in idle}
+    other = {n: p.grad for n, p in theirs.named_parameters(remove_duplicate=False) if p.grad is not None}
+    if "encoder.embed_tokens.weight" in mine:  # one half of a whole body
+        other = {"encoder." + n: g for n, g in other.items()}
+    copies = {copy for copy, _ in names.ties}
+    assert {n for n in other if not n.startswith("pooler.")} - copies == set(mine) - copies
+    floor = 1e-2 * max(float(g.abs().max()) for g in other.values())
+    for name, gradient in mine.items():
+        assert distance(gradient, other[name], floor) < BOUND, name
+
+
+@pytest.mark.parametrize(("row", "both"), ENCODERS)
+def test_encoder_gradients(made: Any, row: Row, both: bool) -> None:
+    theirs = encoder_of(made.theirs(row, "encoder", both_ways=both))
+    ours = made.ours(row, "encoder", both_ways=both)
+    theirs.zero_grad()
+    inputs = batch("right", pad=pad_of(row))
+    weights = torch.randn(3, 9, 32) * inputs["attention_mask"][..., None]
+    for model in (ours, theirs):
+        (model(**inputs)[0] * weights).sum().backward()
+    compare_gradients(ours, theirs)
+
+
+@pytest.mark.parametrize(("row", "cross"), DECODERS)
+def test_decoder_loss_and_gradients(made: Any, row: Row, cross: bool) -> None:
+    theirs, ours = made.theirs(row, "decoder", cross), made.ours(row, "decoder", cross)
+    theirs.zero_grad()
+    inputs = {**batch("right", pad=pad_of(row)), **(memory() if cross else {})}
+    labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
+    moved = labels if row.shifted else F.pad(labels, (0, 1), value=-100)[:, 1:].contiguous()
+    mine, other = ours(**inputs, labels=labels), theirs(**inputs, labels=moved, use_cache=False)
+    assert abs(mine.loss.item() - other.loss.item()) < BOUND * other.loss.item()
+    mine.loss.backward()
+    other.loss.backward()
+    compare_gradients(ours, theirs)
+
+
+def same_dropout(x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
+    """A dropout that hides the same places of every tensor of one size, whatever its shape."""
+    if not training or p == 0:
+        return x
+    generator = torch.Generator().manual_seed(x.numel())
+    kept = torch.rand(x.numel(), generator=generator).reshape(x.shape) >= p
+    return x * kept / (1 - p)
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [pytest.param(row, name, id=f"{row.name}-{name}") for row in ROWS for name in (*row.dropouts, "all") if row.dropouts],
+)
+def test_dropout_stands_where_the_reference_has_it(
+    made: Any, row: Row, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = {name: 0.4 if field in (name, "all") else 0.0 for name in row.dropouts}
+    inputs = batch("right", pad=pad_of(row))
+    mask = inputs["attention_mask"]
+    for side in ("encoder", "decoder"):
+        cross = side == "decoder" and row.cross
+        seen = {**inputs, **(memory() if cross else {})}
+        off = {} if side == "encoder" else {"use_cache": False}
+        still, ours = made.ours(row, side, cross), made.ours(row, side, cross, attn_implementation="eager", **rates)
+        theirs = encoder_of(reference_model(row, side, cross=cross, **rates))
+        expected = still(**seen)[0]
+        assert torch.allclose(ours(**seen)[0], expected, atol=1e-5)
+        ours.train()
+        theirs.train()
+        first = ours(**seen)[0]
+        assert distance(*real(mask, first, expected)) > 1e-3
+        assert distance(*real(mask, ours(**seen)[0], first)) > 1e-3
+        with monkeypatch.context() as patched:
+            patched.setattr(torch.nn.functional, "dropout", same_dropout)
+            assert distance(*real(mask, ours(**seen)[0], theirs(**seen, **off)[0])) < BOUND
+        ours.set_attn_implementation("sdpa")
+        assert distance(*real(mask, ours(**seen)[0], ours(**seen)[0])) > 1e-3
+
+
+@pytest.mark.parametrize("row", [pytest.param(r, id=r.name) for r in ROWS])
+def test_no_dropout_in_training_mode_is_eval(made: Any, row: Row) -> None:
+    inputs = batch("right", pad=pad_of(row))
+    for side in ("encoder", "decoder"):
+        model = made.ours(row, side, **dict.fromkeys(row.dropouts, 0.0))
+        if side == "encoder" and row.dropouts and row.model_type == "gpt2":
+            model = made.ours(row, side, embd_pdrop=0.0, resid_pdrop=0.0, attn_pdrop=0.0)
+        if row.model_type in ("bart", "gpt2"):
+            zero = {n: 0.0 for n in model.config.fields if "dropout" in n or n.endswith("pdrop")}
+            model = made.ours(row, side, **zero)
+        still = model(**inputs)[0]
+        assert torch.equal(model.train()(**inputs)[0], still)
+
+
+STEPPED = [
+    pytest.param(row, cross, id=f"{row.name}{'-cross' * cross}")
+    for row in ROWS
+    for cross in ((True,) if row.cross else (False, True))
+]
+
+
+def stepped(made: Any, row: Row, cross: bool) -> Any:
+    """A decoder; one published without cross-attention is grafted, its gates open."""
+    if row.cross or not cross:
+        return made.ours(row, "decoder", cross)
+    model = made.ours(row, "decoder", add_cross_attention=True, cross_attention_hidden_size=32)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".gate"):
+            torch.nn.init.constant_(parameter, 0.7)
+    return model
+
+
+@pytest.mark.parametrize("pieces", [(1,) * 40, (7, 1, 1, 12, 1, 18), (20, 20)], ids=["ones", "mixed", "halves"])
+@pytest.mark.parametrize("padding", ["none", "left"])
+@pytest.mark.parametrize(("row", "cross"), STEPPED)
+def test_steps_equal_the_full_pass(
+    made: Any, row: Row, cross: bool, padding: str, pieces: tuple[int, ...]
+) -> None:
+    """The cache starts with room for 16 and doubles twice on the way to 40."""
+    model = stepped(made, row, cross)
+    inputs = batch(padding, time=40, pad=pad_of(row))
+    mask = inputs.get("attention_mask")
+    seen = memory() if cross else {}
+    for gradient in (False, True) if pieces == (20, 20) else (False,):
+        with torch.set_grad_enabled(gradient):
+            full = model(**inputs, **seen).logits
+            cache, at, logits = None, 0, []
+            for size in pieces:
+                part = inputs["input_ids"][:, at : at + size]
+                at += size
+                so_far = {} if mask is None else {"attention_mask": mask[:, :at]}
+                out = model(part, **so_far, **seen, past_key_values=cache, use_cache=True)
+                cache = out.past_key_values
+                logits.append(out.logits)
+            assert cache.get_seq_length() == 40
+            assert distance(*real(mask, torch.cat(logits, 1), full)) < BOUND
+
+
+@pytest.mark.parametrize(("row", "cross"), STEPPED)
+@torch.no_grad()
+def test_reordered_rows_go_on(made: Any, row: Row, cross: bool) -> None:
+    model = stepped(made, row, cross)
+    ids = batch(time=40)["input_ids"]
+    seen = memory() if cross else {}
+    seen = {n: v[:1].expand(3, *v.shape[1:]) for n, v in seen.items()}  # beams of one source
+    cache, rows = None, torch.arange(3)
+    order = [torch.tensor(o) for o in ((1, 1, 0), (2, 0, 1), (0, 0, 2))]
+    written = ids[:, :0]
+    for at in range(0, 40, 2):
+        part = ids[:, at : at + 2]
+        written = torch.cat((written, part), 1)
+        out = model(part, **seen, past_key_values=cache, use_cache=True)
+        cache = out.past_key_values
+        assert distance(out.logits, model(written, **seen).logits[:, -2:]) < BOUND
+        rows = order[at // 2 % 3]
+        cache.reorder_cache(rows)
+        written = written[rows]
+
+
+def test_rows_have_what_the_suite_needs() -> None:
+    from seqgraft.families import ENTRIES
+
+    assert {row.model_type for row in ROWS} == set(ENTRIES)
+    assert all(row.config["vocab_size"] == VOCABULARY for row in ROWS)
