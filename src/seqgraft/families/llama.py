@@ -43,7 +43,7 @@ class LlamaConfig(PretrainedConfig):
         """Version 4 wrote `rope_theta` and `rope_scaling` where version 5 writes `rope_parameters`."""
         fields = super()._modernise(fields)
         theta, scaling = fields.pop("rope_theta", None), fields.pop("rope_scaling", None)
-        if fields.get("rope_parameters") is None:
+        if fields.get("rope_parameters") is None and not (theta is None and scaling is None):
             scaling = dict(scaling or {})
             kind = scaling.pop("rope_type", scaling.pop("type", "default"))
             fields["rope_parameters"] = {
@@ -58,6 +58,8 @@ class LlamaConfig(PretrainedConfig):
             self.num_key_value_heads = self.num_attention_heads
         if self.head_dim is None:
             self.head_dim = self.hidden_size // self.num_attention_heads
+        if self.rope_parameters is None:
+            self.rope_parameters = {"rope_theta": 10000.0, "rope_type": "default"}
         if self.num_attention_heads % self.num_key_value_heads:
             raise ConfigurationError(
                 f"`num_key_value_heads` must divide `num_attention_heads` ({self.num_attention_heads}), "

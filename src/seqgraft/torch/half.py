@@ -145,7 +145,8 @@ class Half(Stack, Pretrained):
         override(config, kwargs)
         files = open_weights(source, origin, variant=variant, use_safetensors=safe)
         model = cls(config, fill=False, **options)
-        filling = plan_filling(model, model.names(), files, "", graft_table(family(config.model_type), config))
+        graft = graft_table(family(config.model_type), config) if cls.side == "decoder" else {}
+        filling = plan_filling(model, model.names(), files, "", graft)
         refuse(source, filling.problems(files))
         with TorchReader(files) as reader:
             filling.fill(reader, dtype or dtype_of(files), device)
