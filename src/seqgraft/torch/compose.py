@@ -13,7 +13,7 @@ from seqgraft import folders
 from seqgraft.config import AutoConfig, EncoderDecoderConfig, encoder_spec
 from seqgraft.errors import ConfigurationError
 from seqgraft.families import family
-from seqgraft.families.configuration import PretrainedConfig
+from seqgraft.families.configuration import GENERATION_FIELDS, PretrainedConfig
 from seqgraft.spec import Graft
 from seqgraft.torch.half import CausalModel, EncoderModel
 
@@ -22,7 +22,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("seqgraft")
 
-_BOTH = ["dtype", "torch_dtype", "device_map", "attn_implementation", "cache_dir", "token", "local_files_only", "force_download", "revision", "use_safetensors", "low_cpu_mem_usage", "trust_remote_code"]
+_BOTH = [
+    "dtype",
+    "torch_dtype",
+    "device_map",
+    "attn_implementation",
+    "cache_dir",
+    "token",
+    "local_files_only",
+    "force_download",
+    "revision",
+    "use_safetensors",
+    "low_cpu_mem_usage",
+    "trust_remote_code",
+]
 """Arguments without a prefix that hold for both halves."""
 
 
@@ -36,6 +49,8 @@ def compose(
     both = {name: kwargs.pop(name) for name in _BOTH if name in kwargs}
     own, other = _prefixed(kwargs, "encoder_"), _prefixed(kwargs, "decoder_")
     pair_config = kwargs.pop("config", None)
+    if pair_config is not None and not isinstance(pair_config, EncoderDecoderConfig):
+        raise ConfigurationError(f"`config` must be an EncoderDecoderConfig, but is a {type(pair_config).__name__}.")
     encoder = own.pop("model", None)
     decoder = other.pop("model", None)
     for side, model, source in (("encoder", encoder, encoder_source), ("decoder", decoder, decoder_source)):
@@ -44,6 +59,11 @@ def compose(
                 f"Exactly one of `{side}_pretrained_model_name_or_path` and `{side}_model` must be given, "
                 f"but {'neither' if model is None else 'both'} are."
             )
+    check_kinds(encoder, decoder)
+    for side, model, rest in (("encoder", encoder, own), ("decoder", decoder, other)):
+        if model is not None and rest:
+            names = ", ".join(f"{side}_{name}" for name in sorted(rest))
+            raise TypeError(f"{names}: what `{side}_model` is, it is already; change it before it is given.")
     given_encoder, given_decoder = encoder is not None, decoder is not None
     if encoder is None:
         encoder = _encoder(encoder_source, {**both, **own}, getattr(pair_config, "encoder", None))
@@ -65,16 +85,15 @@ def compose(
 
 def _prefixed(kwargs: dict[str, Any], prefix: str) -> dict[str, Any]:
     """Take the arguments of one half out of `kwargs`, without their prefix; the pair's own fields stay."""
-    names = [n for n in kwargs if n.startswith(prefix) and n not in EncoderDecoderConfig.fields]
+    shared = (*EncoderDecoderConfig.fields, *GENERATION_FIELDS)
+    names = [n for n in kwargs if n.startswith(prefix) and n not in shared]
     return {name[len(prefix) :]: kwargs.pop(name) for name in names}
 
 
 def _configuration(
     source: Any, arguments: dict[str, Any], fallback: PretrainedConfig | None, side: str
 ) -> PretrainedConfig:
-    config = arguments.pop("config", None)
-    if config is None:
-        config = fallback
+    config: PretrainedConfig | None = arguments.pop("config", None) or fallback
     if config is None:
         origin = folders.Origin.take(dict(arguments))
         config = AutoConfig.from_pretrained(source, **vars(origin))
@@ -133,3 +152,16 @@ def _apply(model: EncoderDecoderModel, both: dict[str, Any], encoder: bool, deco
         model.set_attn_implementation(both["attn_implementation"])
     if model.enc_to_dec_proj is not None:
         model.enc_to_dec_proj.to(device=model.decoder.device, dtype=model.decoder.dtype)
+
+
+def check_kinds(encoder: Any, decoder: Any) -> None:
+    """A half that is handed in is one of ours, and on its own side."""
+    kinds = (
+        ("encoder", encoder, EncoderModel, "the bare body of a family, such as BertModel"),
+        ("decoder", decoder, CausalModel, "a model with a language-model head, such as BertLMHeadModel"),
+    )
+    for side, half, kind, what in kinds:
+        if half is not None and not isinstance(half, kind):
+            raise ConfigurationError(
+                f"`{side}` must be {what} of this library, but is a {type(half).__name__} of {type(half).__module__}."
+            )

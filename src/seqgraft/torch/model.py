@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from seqgraft.config import EncoderDecoderConfig, encoder_spec
 from seqgraft.errors import ConfigurationError
+from seqgraft.families import family
 from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.generation import GenerationConfig
 from seqgraft.generation.outputs import BaseModelOutput, Seq2SeqLMOutput
 from seqgraft.torch.cache import EncoderDecoderCache
-from seqgraft.torch.compose import compose
+from seqgraft.torch.compose import check_kinds, compose
 from seqgraft.torch.decoding import CausalDecoding, DecodingState
 from seqgraft.torch.folder import load_pair, save_pair
 from seqgraft.torch.generate import GenerationMixin
@@ -50,6 +51,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         fill: bool = True,
     ) -> None:
         super().__init__()
+        check_kinds(encoder, decoder)
         if config is None:
             if encoder is None or decoder is None:
                 raise ConfigurationError("A pair needs `config`, or both `encoder` and `decoder`.")
@@ -79,8 +81,15 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         return bridge
 
     def _check_halves(self, config: EncoderDecoderConfig) -> None:
-        if self.encoder.head is not None:
-            raise ConfigurationError("`encoder` must be a body without a language-model head; use its bare class.")
+        if self.encoder.spec.sees_memory:
+            raise ConfigurationError(
+                "`encoder` must have no cross-attention, but has it and would never use it: load it with "
+                "`add_cross_attention=False`."
+            )
+        if self.encoder.spec.causal and not family(self.encoder.config.model_type).sees_back:
+            raise ConfigurationError(
+                "`encoder` must see its whole source, but is causal: load it with `is_decoder=False`."
+            )
         if not self.decoder.spec.sees_memory:
             raise ConfigurationError(
                 "`decoder` must have cross-attention, but has none and would ignore its encoder. Set "
