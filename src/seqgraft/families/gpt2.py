@@ -1,6 +1,7 @@
 """GPT-2 (Radford et al. 2019), as decoder and, seen both ways, as encoder."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 from seqgraft.errors import ConfigurationError
 from seqgraft.families.activations import activation
@@ -14,7 +15,7 @@ class GPT2Config(PretrainedConfig):
     """GPT-2's configuration; the defaults are those of `gpt2`."""
 
     model_type = "gpt2"
-    attribute_map = {
+    attribute_map: ClassVar[dict[str, str]] = {
         "hidden_size": "n_embd",
         "max_position_embeddings": "n_positions",
         "num_attention_heads": "n_head",

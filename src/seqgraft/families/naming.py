@@ -126,15 +126,17 @@ def plan_reading(names: Names, found: Mapping[str, Shape], table: Mapping[str, S
     The file may be the headed class's or the bare body's, and may use the old leaf names gamma and beta.
     """
     seen: dict[str, str] = {}
+    unexpected: list[str] = []
     for name in found:
         if name.startswith(start):
-            seen.setdefault(_modern(name[len(start) :]), name)
+            modern = _modern(name[len(start) :])
+            if seen.setdefault(modern, name) != name:
+                unexpected.append(name)
     bare = not names.prefix or not any(n.startswith(names.prefix) for n in seen)
     stands_for, duplicates = _elect(names, seen, bare)
     pieces: dict[str, Piece] = {}
     carried: dict[str, str] = {}
     copies: list[tuple[str, str]] = []
-    unexpected: list[str] = []
     misshapen: list[tuple[str, Shape, Shape]] = []
     for name, source in seen.items():
         if name in duplicates:
@@ -229,6 +231,8 @@ def _claim(
         if must != tuple(shape):
             misshapen.append((source, must, tuple(shape)))
             return True
+        if any(part in pieces for part in parts):
+            return False
         at = 0
         for part, count in zip(parts, rows, strict=True):
             pieces[part] = Piece(source, turn, (at, at + count) if len(parts) > 1 else None)

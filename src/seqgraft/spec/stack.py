@@ -83,7 +83,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class FeedForward:
-    """Two linear maps with an activation between; gated: the activation of a third multiplies the first (Shazeer 2020)."""
+    """Two linear maps with an activation between; gated: a third, activated, multiplies the first (Shazeer 2020)."""
 
     width: int
     activation: str
@@ -128,7 +128,7 @@ class Positions:
     offset: int = 0
     """Row of the first position."""
     counted: Literal["all", "real"] = "all"
-    """all: every token counts one; real: tokens that the mask shows count, hidden ones take the row before the first."""
+    """all: every token counts; real: only tokens that the mask shows, hidden ones take the row before the first."""
 
     def __post_init__(self) -> None:
         _at_least("Positions.rows", self.rows, 1)

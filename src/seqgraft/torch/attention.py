@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from seqgraft.spec import Attention as AttentionSpec
 from seqgraft.torch.cache import LayerCache
 from seqgraft.torch.norm import Norm
+from seqgraft.torch.product import product
 from seqgraft.torch.rotary import Rotation, rotate
 
 Linear = Callable[[Tensor], Tensor]
@@ -17,7 +18,7 @@ Linear = Callable[[Tensor], Tensor]
 
 @dataclass
 class View:
-    """What the queries of one call may see of the keys: nothing hidden, or hidden by rule, or by a bias on the scores."""
+    """What the queries of one call see of the keys: everything, or what a rule or a bias on the scores leaves."""
 
     bias: Tensor | None = None
     """[batch or 1, 1, queries, keys], 0 where visible and very negative where hidden."""
@@ -142,7 +143,7 @@ class Attention(nn.Module):
             if cache is not None:
                 key, value = cache.append(key, value)
         else:
-            query = self._queries(self.query(x) if self.fast is None else self.fast["query"](x), None)
+            query = self._queries(product(self.query, x) if self.fast is None else self.fast["query"](x), None)
             key, value = memory
         states, probabilities = attend(
             query,
@@ -156,17 +157,17 @@ class Attention(nn.Module):
         if seen is not None and probabilities is not None:
             seen.append(probabilities)
         states = states.transpose(1, 2).flatten(2)
-        out: Tensor = self.output(states) if self.fast is None else self.fast["output"](states)
+        out = product(self.output, states) if self.fast is None else self.fast["output"](states)
         return out if self.gate is None else out * torch.tanh(self.gate)
 
     def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """An encoder's states [sources, time, memory_width] -> keys and values [sources, groups, time, head_width]."""
-        return self._keys_values(self.key(states), self.value(states), None)
+        return self._keys_values(product(self.key, states), product(self.value, states), None)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.fast is None:
-            return self.query(x), self.key(x), self.value(x)
+            return product(self.query, x), product(self.key, x), product(self.value, x)
         s = self.spec
-        sizes = (s.heads * s.head_width, s.key_value_heads * s.head_width, s.key_value_heads * s.head_width)
-        query, key, value = self.fast["stacked"](x).split(sizes, -1)
+        sizes = [s.heads * s.head_width, s.key_value_heads * s.head_width, s.key_value_heads * s.head_width]
+        query, key, value = torch.split(self.fast["stacked"](x), sizes, -1)
         return query, key, value

@@ -90,7 +90,7 @@ class EncoderDecoderCache:
         return self.layers[layer_idx].length if self.layers else 0
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Row i continues what row beam_idx[i] was; the encoder's side is untouched, since beams stay with their source."""
+        """Row i continues what row beam_idx[i] was; the encoder's side stays, since beams stay with their source."""
         for layer in self.layers:
             layer.select(beam_idx)
         if self.mask is not None:

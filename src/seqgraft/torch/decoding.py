@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from seqgraft.torch.cache import EncoderDecoderCache
+from seqgraft.torch.prepare import Prepared, applied, prepare
 from seqgraft.torch.search import Step
 from seqgraft.torch.stack import Memory, Record, Stack
 
@@ -21,6 +22,7 @@ class DecodingState:
     """[rows, seen so far], or None when every token may be seen."""
     states_asked: bool = False
     attentions_asked: bool = False
+    prepared: Prepared | None = None
 
 
 class CausalDecoding(Stack):
@@ -37,7 +39,9 @@ class CausalDecoding(Stack):
         """A state that has seen nothing. mask [rows, prompt] hides padding of the prompt."""
         if mask is not None and bool((mask != 0).all()):
             mask = None
-        return DecodingState(EncoderDecoderCache(len(self.layers)), memory, mask, states_asked, attentions_asked)
+        cache = EncoderDecoderCache(len(self.layers))
+        ready = None if self.training or torch.is_grad_enabled() else prepare(self)
+        return DecodingState(cache, memory, mask, states_asked, attentions_asked, ready)
 
     def step(self, ids: Tensor, state: DecodingState) -> tuple[Step, DecodingState]:
         """Append ids [rows, new]; logits [rows, vocabulary] of the last of them."""
@@ -45,13 +49,10 @@ class CausalDecoding(Stack):
         past = state.cache.get_seq_length()
         if state.mask is not None and state.mask.shape[1] < past + ids.shape[1]:
             state.mask = torch.nn.functional.pad(state.mask, (0, past + ids.shape[1] - state.mask.shape[1]), value=1)
-        states = self.states(ids, mask=state.mask, memory=state.memory, cache=state.cache, record=record)
-        step = Step(
-            self.logits(states[:, -1]),
-            _kept(record.states),
-            _kept(record.attentions),
-            _kept(record.cross_attentions),
-        )
+        with applied(state.prepared):
+            states = self.states(ids, mask=state.mask, memory=state.memory, cache=state.cache, record=record)
+            logits = self.logits(states[:, -1])
+        step = Step(logits, _kept(record.states), _kept(record.attentions), _kept(record.cross_attentions))
         return step, state
 
     def reorder(self, state: DecodingState, rows: Tensor) -> DecodingState:

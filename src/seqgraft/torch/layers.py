@@ -9,6 +9,7 @@ from seqgraft.spec import Layer as LayerSpec
 from seqgraft.torch.attention import Attention, Linear, View
 from seqgraft.torch.cache import LayerCache
 from seqgraft.torch.norm import Norm
+from seqgraft.torch.product import product
 from seqgraft.torch.rotary import Rotation
 
 
@@ -45,9 +46,11 @@ class FeedForward(nn.Module):
                 return self.fast["down"](activate(name, self.fast["up"](x)))
             gate, up = self.fast["stacked"](x).chunk(2, -1)
             return self.fast["down"](activate(name, gate) * up)
-        inner = activate(name, self.up(x)) if self.gate is None else activate(name, self.gate(x)) * self.up(x)
-        out: Tensor = self.down(F.dropout(inner, self.spec.dropout, self.training))
-        return out
+        if self.gate is None:
+            inner = activate(name, product(self.up, x))
+        else:
+            inner = activate(name, product(self.gate, x)) * product(self.up, x)
+        return product(self.down, F.dropout(inner, self.spec.dropout, self.training))
 
 
 class Layer(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from seqgraft.checkpoints import WeightFiles
 from seqgraft.checkpoints.check import problems
+from seqgraft.errors import CheckpointError
 from seqgraft.families.naming import Names, Piece, Plan, plan_reading
 from seqgraft.spec import parameters
 from seqgraft.torch.initial import initialise
@@ -45,7 +46,7 @@ class Filling:
         for name, source in self.plan.carried.items():
             self.carried[name] = reader.tensor(Piece(source)).to(device=device, dtype=dtype)
         self.stack.tie()
-        self.plan.copies and self._check_ties(reader)
+        self._check_ties(reader)
 
     def _check_ties(self, reader: TorchReader) -> None:
         """Copies in the file must be equal to what they are tied to: a difference would be lost in silence."""
@@ -54,9 +55,7 @@ class Filling:
                 raise _untied(copy, owner)
 
 
-def _untied(copy: str, owner: str) -> Exception:
-    from seqgraft.errors import CheckpointError
-
+def _untied(copy: str, owner: str) -> CheckpointError:
     return CheckpointError(
         f"'{copy}' and '{owner}' must be equal, since the configuration ties them (tie_word_embeddings), but they "
         "differ. Pass tie_word_embeddings=False to load both."

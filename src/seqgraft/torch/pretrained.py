@@ -1,6 +1,5 @@
 """What every model class can do: say where and what it is, load, save, resize, checkpoint its activations."""
 
-import os
 from typing import Any, TypeVar
 
 import torch
@@ -133,8 +132,3 @@ def override(config: Any, fields: dict[str, Any]) -> None:
         raise TypeError(f"{type(config).__name__} has no field {', '.join(sorted(unknown))}.")
     if fields:
         config.update(fields)
-
-
-def folder_name(source: Any) -> str:
-    """How messages name a source."""
-    return os.fspath(source)

@@ -1,6 +1,8 @@
 """One stack for every spec. The module attribute paths are the canonical tensor names."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -8,14 +10,17 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from seqgraft.spec import Head as HeadSpec
-from seqgraft.spec import Positions
+from seqgraft.spec import Positions, Rotary
 from seqgraft.spec import Stack as StackSpec
-from seqgraft.torch.attention import Attention, Linear
+from seqgraft.torch.attention import Linear, View
 from seqgraft.torch.cache import EncoderDecoderCache
 from seqgraft.torch.layers import Layer, activate
 from seqgraft.torch.masks import any_hidden, see_all, see_own
 from seqgraft.torch.norm import Norm
+from seqgraft.torch.product import product
 from seqgraft.torch.rotary import Rotation, rotation
+
+Window = tuple[int, int] | None
 
 
 @dataclass
@@ -37,7 +42,7 @@ class Memory:
     """An encoder's states [sources, time, width] and which of them may be seen [sources, time]."""
 
     states: Tensor | None = None
-    mask: Tensor | None = field(default=None)
+    mask: Tensor | None = None
 
 
 class Head(nn.Module):
@@ -55,10 +60,9 @@ class Head(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """states [..., width] -> logits [..., vocabulary]"""
         if self.spec.transform is not None and self.dense is not None and self.norm is not None:
-            states = self.dense(states) if self.fast is None else self.fast["dense"](states)
+            states = product(self.dense, states) if self.fast is None else self.fast["dense"](states)
             states = self.norm(activate(self.spec.transform.activation, states))
-        out: Tensor = self.output(states) if self.fast is None else self.fast["output"](states)
-        return out
+        return product(self.output, states) if self.fast is None else self.fast["output"](states)
 
 
 class Stack(nn.Module):
@@ -105,7 +109,7 @@ class Stack(nn.Module):
         x = self._embed(ids, embeddings, mask, positions, token_types, past)
         views, turns = self._geometry(x, mask, positions, past)
         memory_view = see_all(any_hidden(memory.mask), x.dtype)
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self._layers()):
             if record.states is not None:
                 record.states.append(x)
             own = layer.spec.self_attention
@@ -139,9 +143,8 @@ class Stack(nn.Module):
         out: Tensor = self.head(states)
         return out
 
-    def attentions(self) -> list[Attention]:
-        """Every attention block of the stack."""
-        return [m for m in self.modules() if isinstance(m, Attention)]
+    def _layers(self) -> Iterator[Layer]:
+        return cast("Iterator[Layer]", iter(self.layers))
 
     def _embed(
         self,
@@ -177,12 +180,12 @@ class Stack(nn.Module):
 
     def _geometry(
         self, x: Tensor, mask: Tensor | None, positions: Tensor | None, past: int
-    ) -> tuple[dict[object, object], dict[object, Rotation]]:
+    ) -> tuple[dict[Window, View], dict[Rotary | None, Rotation]]:
         """Views by window and rotations by rotary spec: each is computed once, however many layers share it."""
-        rows, time = x.shape[:2]
+        time = x.shape[1]
         mask = any_hidden(mask)
-        views: dict[object, object] = {}
-        turns: dict[object, Rotation] = {}
+        views: dict[Window, View] = {}
+        turns: dict[Rotary | None, Rotation] = {}
         for layer in self.spec.layers:
             own = layer.self_attention
             if own.window not in views:

@@ -175,7 +175,8 @@ def write_weights(
     """Write the tensors into `folder` as one file, or as shards and their index; return the paths written.
 
     What is not contiguous on the CPU is made so some megabytes at a time. Tensors that share memory are a
-    CheckpointError: a tie is the model's to know, and its copy is left out. `metadata` is `{"format": "pt"}` by default.
+    CheckpointError: a tie is the model's to know, and its copy is left out. Without `metadata` it is
+    `{"format": "pt"}`.
     """
     _refuse_shared(tensors)
     sizes = {name: tensor.numel() * tensor.element_size() for name, tensor in tensors.items()}
