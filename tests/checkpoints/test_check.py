@@ -97,3 +97,14 @@ def test_what_is_fresh_may_be_missing(tmp_path):
 )
 def test_grouping_is_complete(names, lines):
     assert grouped(names) == lines
+
+
+def test_one_tensor_under_two_names_is_unexpected(tmp_path):
+    """Neither may win in silence, whether the leaf or the prefix differs."""
+    norm = Names((rename("norm", "final_norm"),), prefix="body.")
+    table = {"final_norm.weight": (4,)}
+    for other in ("body.norm.gamma", "norm.weight"):
+        save_file({"body.norm.weight": torch.ones(4), other: torch.zeros(4)}, tmp_path / "model.safetensors")
+        plan = plan_reading(norm, open_weights(tmp_path).shapes, table)
+        assert len(plan.unexpected) == 1
+        assert set(plan.pieces) == {"final_norm.weight"}
