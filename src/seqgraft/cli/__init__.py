@@ -5,7 +5,10 @@ from typing import Annotated
 import typer
 
 from seqgraft import __version__
+from seqgraft.cli import compose as compose_command
 from seqgraft.cli import flags
+from seqgraft.cli import generate as generate_command
+from seqgraft.cli import inspect as inspect_command
 from seqgraft.cli import run as run_command
 from seqgraft.cli.console import guarded
 
@@ -41,6 +44,11 @@ def _root(
     """Held by typer: options of the program itself."""
 
 
+app.command("compose", epilog=compose_command.EPILOG)(guarded(compose_command.compose))
+app.command("generate", epilog=generate_command.EPILOG)(
+    guarded(generate_command.generate, running=flags.running, settings=flags.generation)
+)
+app.command("inspect", epilog=inspect_command.EPILOG)(guarded(inspect_command.inspect))
 app.command("run", epilog=run_command.EPILOG)(
     guarded(run_command.run, running=flags.running, settings=flags.generation)
 )

@@ -60,6 +60,8 @@ def guarded(command: Callable[..., None], **shared: Callable[..., None]) -> Call
             command(**values)
             sys.stdout.flush()
 
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    run.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
@@ -106,9 +108,13 @@ class _Messages(logging.Handler):
 
     def tell(self, message: str, level: int) -> None:
         """Show a message unless it was shown before."""
-        if message not in self.seen:
-            self.seen.add(message)
-            note(message if level < logging.WARNING else f"Warning: {message}", "" if level < logging.WARNING else "yellow")
+        if message in self.seen:
+            return
+        self.seen.add(message)
+        if level < logging.WARNING:
+            note(message)
+        else:
+            note(f"Warning: {message}", "yellow")
 
 
 @contextlib.contextmanager

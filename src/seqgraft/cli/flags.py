@@ -1,102 +1,99 @@
-"""Flags that several commands have."""
+"""Flags that several commands have. They arrive as a dictionary: see `console.guarded`."""
 
 import json
+import warnings
 from typing import Annotated, Any
 
 import typer
 
 from seqgraft.cli.console import misused
 
-_SEARCH, _SAMPLING, _MODEL = "What is generated", "Sampling", "How the model runs"
+SEARCH, SAMPLING, MODEL = "What is generated", "Sampling", "How the model runs"
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
-Force = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
+Force = Annotated[bool, typer.Option("--force", help="Write over what is there.")]
+
+
+def _option(*names: str, panel: str, metavar: str | None = None, **how: Any) -> Any:
+    return typer.Option(*names, metavar=metavar, rich_help_panel=panel, **how)
 
 
 def generation(
     max_new_tokens: Annotated[
-        int | None, typer.Option(min=1, help="The most tokens of an output.", rich_help_panel=_SEARCH)
+        int | None, _option(panel=SEARCH, metavar="N", help="The most tokens of an output.")
     ] = None,
-    max_length: Annotated[
-        int | None, typer.Option(min=1, help="The same, its start token counted.", rich_help_panel=_SEARCH)
-    ] = None,
+    max_length: Annotated[int | None, _option(panel=SEARCH, metavar="N", help="The same, the start counted.")] = None,
     min_new_tokens: Annotated[
-        int | None, typer.Option(min=0, help="The fewest tokens of an output.", rich_help_panel=_SEARCH)
+        int | None, _option(panel=SEARCH, metavar="N", help="The fewest tokens of an output.")
     ] = None,
-    min_length: Annotated[
-        int | None, typer.Option(min=0, help="The same, its start token counted.", rich_help_panel=_SEARCH)
-    ] = None,
-    num_beams: Annotated[
-        int | None, typer.Option(min=1, help="Beams of the search; 1 is greedy.", rich_help_panel=_SEARCH)
-    ] = None,
+    min_length: Annotated[int | None, _option(panel=SEARCH, metavar="N", help="The same, the start counted.")] = None,
+    num_beams: Annotated[int | None, _option(panel=SEARCH, metavar="N", help="Beams; 1 is greedy search.")] = None,
     length_penalty: Annotated[
-        float | None, typer.Option(help="Above 0 favours long beams, below 0 short ones.", rich_help_panel=_SEARCH)
+        float | None, _option(panel=SEARCH, metavar="X", help="Above 0 favours long beams, below 0 short ones.")
     ] = None,
     early_stopping: Annotated[
-        bool | None,
-        typer.Option("--early-stopping/--no-early-stopping", help="Stop at the first full set of beams.", rich_help_panel=_SEARCH),
+        bool | None, _option("--early-stopping", panel=SEARCH, help="Stop at the first full set of beams.")
     ] = None,
     no_repeat_ngram_size: Annotated[
-        int | None, typer.Option(min=0, help="No n tokens in a row come twice.", rich_help_panel=_SEARCH)
+        int | None, _option(panel=SEARCH, metavar="N", help="No N tokens in a row come twice.")
     ] = None,
     repetition_penalty: Annotated[
-        float | None, typer.Option(help="Above 1 makes tokens that were there less likely.", rich_help_panel=_SEARCH)
+        float | None, _option(panel=SEARCH, metavar="X", help="Above 1 makes used tokens less likely.")
     ] = None,
-    set_: Annotated[
+    setting: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of generate; VALUE is JSON.", rich_help_panel=_SEARCH),
+        _option("--set", panel=SEARCH, metavar="NAME=VALUE", help="Any other setting; VALUE is JSON. Repeatable."),
     ] = None,
-    do_sample: Annotated[
-        bool | None, typer.Option("--do-sample/--no-do-sample", help="Draw tokens at random.", rich_help_panel=_SAMPLING)
-    ] = None,
+    do_sample: Annotated[bool | None, _option("--do-sample", panel=SAMPLING, help="Draw tokens at random.")] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="Below 1 favours likely tokens.", rich_help_panel=_SAMPLING)
+        float | None, _option(panel=SAMPLING, metavar="X", help="Below 1 favours likely tokens.")
     ] = None,
-    top_k: Annotated[
-        int | None, typer.Option(min=0, help="Draw from the k likeliest tokens.", rich_help_panel=_SAMPLING)
-    ] = None,
+    top_k: Annotated[int | None, _option(panel=SAMPLING, metavar="N", help="Draw from the N likeliest tokens.")] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="Draw from the likeliest tokens of this probability.", rich_help_panel=_SAMPLING)
+        float | None, _option(panel=SAMPLING, metavar="X", help="Draw from the likeliest tokens of this probability.")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Makes a draw repeatable.", rich_help_panel=_SAMPLING)
-    ] = None,
+    seed: Annotated[int | None, _option(panel=SAMPLING, metavar="N", help="Makes the draw repeatable.")] = None,
 ) -> None:
     """Settings of `generate`; `settings_of` makes them out of the flags."""
 
 
 def running(
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, the number of a GPU, or auto.", rich_help_panel=_MODEL)
-    ] = "auto",
+    device: Annotated[str, _option(panel=MODEL, metavar="D", help="cpu, cuda, a GPU's number, or auto.")] = "auto",
     dtype: Annotated[
-        str | None, typer.Option(help="float32, bfloat16 or float16; else the checkpoint's.", rich_help_panel=_MODEL)
+        str | None,
+        _option(panel=MODEL, metavar="T", help="float32, bfloat16 or float16; by default the checkpoint's."),
     ] = None,
     tokenizer: Annotated[
-        str | None, typer.Option(help="A folder or hub name; else the model's.", rich_help_panel=_MODEL)
+        str | None, _option(panel=MODEL, metavar="DIR", help="Folder or hub name; by default the model's.")
     ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Texts that run together.", rich_help_panel=_MODEL)
-    ] = 1,
-    truncation: Annotated[
+    batch_size: Annotated[int, _option(panel=MODEL, metavar="N", min=1, help="Texts that run together.")] = 1,
+    no_truncation: Annotated[
         bool,
-        typer.Option("--truncation/--no-truncation", help="Read the beginning of a text that is too long for the encoder (and say so), or fail.", rich_help_panel=_MODEL),
-    ] = True,
+        _option("--no-truncation", panel=MODEL, help="Fail at a text that is too long; else its beginning is read."),
+    ] = False,
 ) -> None:
     """How the model of a pipeline is loaded and fed."""
 
 
 def settings_of(flags: dict[str, Any]) -> dict[str, Any]:
     """The settings that were given, by the names of `generate`; seeds torch if a seed was."""
+    from seqgraft.errors import GenerationError
+    from seqgraft.generation import GenerationConfig
     from seqgraft.generation.fields import PUBLISHED
 
-    given = {name: value for name, value in flags.items() if value is not None and name not in ("set_", "seed")}
-    for text in flags["set_"] or ():
+    given = {name: value for name, value in flags.items() if value is not None and name not in ("setting", "seed")}
+    for text in flags["setting"] or ():
         name, equals, value = text.partition("=")
         name = name.strip().replace("-", "_")
         if not equals or name not in PUBLISHED:
             misused(f"--set must be NAME=VALUE with a setting of generate, but is {text!r}.")
         given[name] = _value(value)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is idle depends on the model's own settings too
+            GenerationConfig(**given)
+    except GenerationError as error:
+        misused(str(error))
     if flags["seed"] is not None:
         import torch
 
@@ -116,20 +113,12 @@ def loaded(task: str, model: str, running: dict[str, Any], settings: dict[str, A
     """The pipeline that `run` and `generate` use."""
     from seqgraft.pipelines import pipeline
 
-    return pipeline(
-        task,
-        model=model,
-        tokenizer=running["tokenizer"],
-        device=running["device"],
-        dtype=running["dtype"],
-        batch_size=running["batch_size"],
-        truncation=running["truncation"],
-        **settings,
-    )
+    options = {name: running[name] for name in ("tokenizer", "device", "dtype", "batch_size")}
+    return pipeline(task, model=model, truncation=not running["no_truncation"], **options, **settings)
 
 
-def task_named(task: str) -> str:
-    """A task's name, or a usage error that lists them."""
+def check_task(task: str) -> None:
+    """A usage error that lists the tasks, unless this is one."""
     from seqgraft.errors import ConfigurationError
     from seqgraft.pipelines.tasks import pipeline_class
 
@@ -137,4 +126,3 @@ def task_named(task: str) -> str:
         pipeline_class(task)
     except ConfigurationError as error:
         misused(str(error).replace("`task`", "--task"))
-    return task

@@ -35,7 +35,7 @@ def run(
 
     An empty line gives an empty line. Line breaks inside a result become spaces; --json keeps them, one object a line.
     """
-    flags.task_named(task)
+    flags.check_task(task)
     if stream and (json_ or running["batch_size"] > 1):
         misused("--stream shows one text as it grows: leave out --json and --batch-size.")
     made = flags.settings_of(settings)

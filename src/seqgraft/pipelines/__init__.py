@@ -1,4 +1,4 @@
-"""`pipeline("summarization", model=...)` and its sisters: texts in, texts out, as the field has them (transformers 4)."""
+"""`pipeline("summarization", model=...)` and its sisters: texts in, texts out, as in transformers 4."""
 
 from seqgraft.pipelines.making import pipeline
 from seqgraft.pipelines.tasks import TASKS, SummarizationPipeline, TranslationPipeline, pipeline_class

@@ -1,0 +1,155 @@
+"""`seqgraft compose`: two checkpoints -> a folder with a pair."""
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from seqgraft.cli import flags
+from seqgraft.cli.console import fail, misused, note
+from seqgraft.cli.places import check_folder
+
+EPILOG = """[bold]Examples[/bold]
+
+seqgraft compose bert-base-uncased bert-base-uncased --output my-pair
+
+seqgraft compose roberta-base gpt2 -o my-pair --dtype bfloat16
+
+seqgraft compose bert-base-cased Qwen/Qwen3-0.6B -o my-pair --graft-every 2"""
+
+_GRAFT, _IDS = "Cross-attention of a decoder that was published without it", "Special ids"
+
+
+class Gate(str, Enum):
+    """Whether new cross-attention starts shut."""
+
+    tanh = "tanh"
+    none = "none"
+
+
+def compose(
+    encoder: Annotated[str, typer.Argument(help="A folder or hub name.")],
+    decoder: Annotated[str, typer.Argument(help="A folder or hub name.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write.")],
+    dtype: Annotated[
+        str | None, typer.Option(metavar="T", help="float32, bfloat16 or float16; by default the checkpoints'.")
+    ] = None,
+    tie: Annotated[
+        bool, typer.Option("--tie", help="One set of weights for both halves, which must be alike.")
+    ] = False,
+    tokenizers: Annotated[
+        bool, typer.Option("--tokenizers/--no-tokenizers", help="Whether the folder gets the models' tokenizers.")
+    ] = True,
+    seed: Annotated[int, typer.Option(metavar="N", help="Makes the new weights repeatable.")] = 0,
+    force: flags.Force = False,
+    json_: flags.Json = False,
+    graft_gate: Annotated[
+        Gate | None,
+        typer.Option(help="tanh starts shut, so that the decoder begins as it was.", rich_help_panel=_GRAFT),
+    ] = None,
+    graft_every: Annotated[
+        int | None, typer.Option(metavar="N", help="In every N-th layer only.", rich_help_panel=_GRAFT)
+    ] = None,
+    start_id: Annotated[
+        int | None, typer.Option(metavar="N", help="First token of every output.", rich_help_panel=_IDS)
+    ] = None,
+    pad_id: Annotated[int | None, typer.Option(metavar="N", help="Padding.", rich_help_panel=_IDS)] = None,
+    eos_id: Annotated[
+        int | None, typer.Option(metavar="N", help="Last token of every output.", rich_help_panel=_IDS)
+    ] = None,
+) -> None:
+    """Put a pretrained encoder in front of a pretrained decoder, and save the pair with its tokenizers.
+
+    Cross-attention that the decoder lacks is new, and must be trained: `seqgraft train` does. Special ids come from
+    the decoder's tokenizer unless they are given.
+    """
+    from seqgraft.cli import parts, tables
+
+    check_folder(output, force=force)
+    graft = _graft(graft_gate, graft_every)
+    pair = parts.composed(encoder, decoder, graft=graft, tie=tie)
+    if pair.problems:
+        fail(f"'{encoder}' and '{decoder}' do not make a pair:\n" + "\n".join(pair.problems))
+    if graft and pair.graft is None:
+        misused(f"--graft-gate and --graft-every are for a decoder without cross-attention; '{decoder}' has its own.")
+    ids = {"decoder_start_token_id": start_id, "pad_token_id": pad_id, "eos_token_id": eos_id}
+    given = {name: value for name, value in ids.items() if value is not None}
+    for name, value in given.items():
+        if not 0 <= value < pair.decoder.vocabulary:
+            misused(f"{name} must be an id of the decoder's vocabulary ({pair.decoder.vocabulary}), but is {value}.")
+    tokenizer, told = _tokenizer(encoder, decoder) if tokenizers else (None, [])
+    model = _model(encoder, decoder, {"dtype": dtype, "tie_encoder_decoder": tie, "decoder_graft": graft}, given, seed)
+    if tokenizer is not None:
+        from seqgraft.training.special import settle_special_ids
+
+        told.append(settle_special_ids(model, tokenizer) or "Special ids: all were set.")
+    _save(model, tokenizer, output)
+    ids = {name: model.config.special(name) for name in ids}
+    new = {"new": pair.new, "new_total": sum(pair.new.values())}
+    if json_:
+        made = {"output": str(output), **pair.to_dict(), "special_ids": ids, **new}
+        print(json.dumps(made, indent=2))
+        return
+    out = Console(highlight=False)
+    for table in tables.composition(pair):
+        out.print(table)
+        out.print()
+    for line in told:
+        note(line)
+    note(f"Saved {output}. Next: seqgraft train {output} --data pairs.jsonl --output {output}-trained")
+
+
+def _graft(gate: Gate | None, every: int | None) -> dict[str, Any] | None:
+    asked: dict[str, Any] = {} if gate is None else {"gate": None if gate is Gate.none else gate.value}
+    if every is not None:
+        asked["every"] = every
+    return asked or None
+
+
+def _tokenizer(encoder: str, decoder: str) -> tuple[Any, list[str]]:
+    """The tokenizer of both sides, with padding on each, and what to tell of it."""
+    from seqgraft.text import AutoTokenizer, pair
+
+    sides = {}
+    told = []
+    for side, source in (("source", encoder), ("target", decoder)):
+        sides[side] = AutoTokenizer.from_pretrained(source)
+        if sides[side].pad_token is None and sides[side].eos_token is not None:
+            sides[side].pad_token = sides[side].eos_token
+            told.append(f"The {side} tokenizer has no padding of its own: {sides[side].eos_token!r} serves.")
+    made = pair(sides["source"], sides["target"])
+    if made is not sides["source"]:
+        told.append("The vocabularies differ: the folder holds a source and a target tokenizer.")
+    return made, told
+
+
+def _model(encoder: str, decoder: str, how: dict[str, Any], ids: dict[str, int], seed: int) -> Any:
+    import torch
+
+    from seqgraft.torch.model import EncoderDecoderModel
+
+    torch.manual_seed(seed)
+    how = {name: value for name, value in how.items() if value}
+    model = EncoderDecoderModel.from_encoder_decoder_pretrained(encoder, decoder, **how)
+    for name, value in ids.items():
+        setattr(model.config, name, value)
+    return model
+
+
+def _save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Model and tokenizers together, or neither."""
+    import shutil
+
+    from seqgraft.checkpoints import STALE_WEIGHTS
+    from seqgraft.folders import saving
+    from seqgraft.text.files import TARGET
+
+    with saving(folder, stale=STALE_WEIGHTS) as staged:
+        model.save_pretrained(staged)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(staged)
+            if not (staged / TARGET).exists():
+                shutil.rmtree(folder / TARGET, ignore_errors=True)
