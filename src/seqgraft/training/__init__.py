@@ -1,0 +1,1 @@
+"""Pairs from files, batches planned by tokens, the Lightning trainer, metrics."""

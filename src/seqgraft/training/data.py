@@ -1,0 +1,151 @@
+"""Texts tokenised once, kept as flat arrays of ids, given out as padded batches."""
+
+from __future__ import annotations
+
+import itertools
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from seqgraft.config import decoder_spec, encoder_spec
+from seqgraft.errors import DataError
+from seqgraft.spec import Stack
+from seqgraft.text.pairing import PairTokenizer
+from seqgraft.text.tokenizer import Tokenizer
+from seqgraft.torch.loss import IGNORED
+from seqgraft.torch.model import EncoderDecoderModel
+from seqgraft.training.pairs import Pair
+from seqgraft.training.special import end_ids, sides
+
+_CHUNK = 2000
+
+
+class Rows:
+    """Many rows of ids of unequal length in one flat array."""
+
+    def __init__(self) -> None:
+        self._flat = array("i")
+        self._ends = array("q", [0])
+
+    def append(self, ids: Sequence[int]) -> None:
+        """Add one row."""
+        self._flat.extend(ids)
+        self._ends.append(len(self._flat))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray[Any, np.dtype[np.int32]]:
+        return np.frombuffer(self._flat, np.int32)[self._ends[index] : self._ends[index + 1]]
+
+    def lengths(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The length of every row."""
+        return np.diff(np.frombuffer(self._ends, np.int64))
+
+    def padded(self, indexes: Sequence[int], fill: int) -> Tensor:
+        """Rows -> ids [rows, longest], filled on the right."""
+        rows = [self[index] for index in indexes]
+        out = np.full((len(rows), max(map(len, rows))), fill, np.int64)
+        for place, row in zip(out, rows, strict=True):
+            place[: len(row)] = row
+        return torch.from_numpy(out)
+
+
+class TokenizedPairs(Dataset[dict[str, Tensor]]):
+    """Pairs as ids. `data[indexes]` is the batch of those pairs: `input_ids`, `attention_mask`, `labels`.
+
+    Labels are what `generate` should write after the start id: the target's ids as its tokenizer frames them, without
+    a leading id that equals `decoder_start_token_id` (BERT's [CLS], which is given, not written) and with an end id
+    that `generate` stops on (GPT-2's tokenizer adds none). A target that is too long is cut and still ends.
+    """
+
+    def __init__(self, source_pad: int) -> None:
+        self.sources, self.targets = Rows(), Rows()
+        self.source_pad = source_pad
+        self.cut_sources = self.cut_targets = 0
+        """How many were longer than asked for."""
+
+    @classmethod
+    def make(
+        cls,
+        pairs: Iterable[Pair | tuple[str, str]],
+        model: EncoderDecoderModel,
+        tokenizer: Tokenizer | PairTokenizer,
+        *,
+        max_source_length: int | None = None,
+        max_target_length: int | None = None,
+    ) -> TokenizedPairs:
+        """Tokenise pairs, each side with its own tokenizer; `pairs` is read once and need not fit in memory.
+
+        Lengths count tokens, special ones included; None means what the model has positions for. The special ids of
+        `model.config` must be set (`settle_special_ids`). Raises DataError for an empty target and for no pairs.
+        """
+        source, target = sides(tokenizer)
+        longest_source = longest(encoder_spec(model.config.encoder), max_source_length, "max_source_length")
+        longest_target = longest(decoder_spec(model.config.decoder), max_target_length, "max_target_length")
+        start, ends = model.config.special("decoder_start_token_id"), end_ids(model)
+        pad = source.pad_token_id
+        made = cls(pad if pad is not None else 0)
+        for chunk in _chunks(pairs):
+            texts = {"padding": False, "return_attention_mask": False, "verbose": False}
+            own = source([pair.source for pair in chunk], truncation=False, **texts)["input_ids"]
+            other = target([pair.target for pair in chunk], truncation=False, **texts)["input_ids"]
+            long = [index for index, ids in enumerate(own) if longest_source is not None and len(ids) > longest_source]
+            if long:  # cut by the tokenizer, which keeps the special tokens at both ends
+                again = [chunk[index].source for index in long]
+                cut = source(again, truncation=True, max_length=longest_source, **texts)["input_ids"]
+                for index, ids in zip(long, cut, strict=True):
+                    own[index] = ids
+            made.cut_sources += len(long)
+            for pair, ids, written in zip(chunk, own, other, strict=True):
+                labels = made._labels(written, start, ends, longest_target)
+                if not ids or len(labels) <= bool(ends):
+                    side = "target" if ids else "source"
+                    raise DataError(f"{pair.place or 'A pair'}: the {side} must have tokens, but has none.")
+                made.sources.append(ids)
+                made.targets.append(labels)
+        if not len(made):
+            raise DataError("There must be pairs to read, but there are none.")
+        return made
+
+    def _labels(self, ids: list[int], start: int | None, ends: list[int], longest: int | None) -> list[int]:
+        first = 1 if len(ids) > 1 and ids[0] == start else 0
+        labels = ids[first:]
+        end = ends[:1]
+        if ends and labels and labels[-1] in ends:
+            end = [labels.pop()]
+        if longest is not None and len(labels) + len(end) > longest:
+            self.cut_targets += 1
+            labels = labels[: longest - len(end)]
+        return labels + end
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, indexes: Sequence[int]) -> dict[str, Tensor]:
+        ids = self.sources.padded(indexes, self.source_pad)
+        lengths = torch.tensor([len(self.sources[index]) for index in indexes])
+        mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
+        return {"input_ids": ids, "attention_mask": mask, "labels": self.targets.padded(indexes, IGNORED)}
+
+
+def longest(spec: Stack, asked: int | None, name: str) -> int | None:
+    """The most tokens of a side: what is asked for, at most what the stack has positions for (None: no bound)."""
+    positions = spec.positions.longest if spec.positions is not None else None
+    if asked is None:
+        return positions
+    if asked < 2 or (positions is not None and asked > positions):
+        bound = f"2 to {positions}, the positions of the model" if positions is not None else "at least 2"
+        raise DataError(f"`{name}` must be {bound}, but is {asked}.")
+    return asked
+
+
+def _chunks(pairs: Iterable[Pair | tuple[str, str]]) -> Iterator[list[Pair]]:
+    rest = iter(pairs)
+    while chunk := list(itertools.islice(rest, _CHUNK)):
+        yield [pair if isinstance(pair, Pair) else Pair(*pair) for pair in chunk]

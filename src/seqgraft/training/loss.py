@@ -1,0 +1,27 @@
+"""The training loss, with logits at the positions that count and nowhere else."""
+
+from collections.abc import Mapping
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from seqgraft.torch.loss import IGNORED
+from seqgraft.torch.model import EncoderDecoderModel
+from seqgraft.torch.stack import Memory
+
+
+def token_loss(model: EncoderDecoderModel, batch: Mapping[str, Tensor], *, smoothing: float = 0.0) -> tuple[Tensor, int]:
+    """A batch (`input_ids`, `attention_mask`, `labels`) -> the summed cross-entropy of its labels, and their number.
+
+    Their quotient is `model(**batch).loss`; sums of several batches may be added before they are divided. `smoothing`
+    moves that share of the target's probability to all tokens alike (Szegedy et al. 2016).
+    """
+    labels, mask = batch["labels"], batch["attention_mask"]
+    inputs = model.prepare_decoder_input_ids_from_labels(labels)
+    source = model.encode(batch["input_ids"], mask)
+    memory = Memory(model.bridge(source.last_hidden_state), mask)
+    states = model.decoder.states(inputs, mask=model._target_mask(inputs), memory=memory)
+    kept = labels != IGNORED
+    targets = labels[kept]
+    logits = model.decoder.logits(states[kept]).float()
+    return F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing), len(targets)
