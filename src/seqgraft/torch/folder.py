@@ -22,7 +22,7 @@ from seqgraft.generation import GenerationConfig
 from seqgraft.torch.half import CausalModel, Half
 from seqgraft.torch.loading import Filling, dtype_of, plan_filling, tell_fresh
 from seqgraft.torch.pretrained import as_device, override, settle, take_dtype
-from seqgraft.torch.tying import tied_names
+from seqgraft.torch.tying import check_tied, tied_names
 from seqgraft.torch.weights import TorchReader, stale_weights, write_weights
 
 if TYPE_CHECKING:
@@ -190,6 +190,8 @@ def save_pair(
     safe_serialization: bool,
 ) -> None:
     """See `EncoderDecoderModel.save_pretrained`."""
+    if model.config.tie_encoder_decoder:
+        check_tied(model.encoder, model.decoder)
     tensors = {**model.encoder.tensors("encoder.", headed=False), **model.decoder.tensors("decoder.", headed=True)}
     if model.enc_to_dec_proj is not None:
         tensors |= {_BRIDGE + n: p.detach() for n, p in model.enc_to_dec_proj.named_parameters()}

@@ -40,6 +40,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
     """
 
     config: EncoderDecoderConfig
+    _generation_config: GenerationConfig
     main_input_name = "input_ids"
 
     def __init__(
@@ -120,7 +121,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         link(self.config, value)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         link(self.config, self._generation_config)
 
     @classmethod

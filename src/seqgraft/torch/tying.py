@@ -30,6 +30,16 @@ def tie_halves(encoder: Stack, decoder: Stack) -> None:
         encoder.get_submodule(path)._parameters[leaf] = decoder.get_parameter(name)
 
 
+def check_tied(encoder: Stack, decoder: Stack) -> None:
+    """Raise ConfigurationError where the halves no longer share a tensor (one half's vocabulary was resized)."""
+    for name in tied_names(encoder, decoder):
+        if encoder.get_parameter(name) is not decoder.get_parameter(name):
+            raise ConfigurationError(
+                f"`tie_encoder_decoder` is True, so the halves must share '{name}', but each has its own: call "
+                "model.tie_weights(), which keeps the decoder's, or set model.config.tie_encoder_decoder to False."
+            )
+
+
 def untie_halves(encoder: Stack, decoder: Stack) -> None:
     """Give the encoder parameters of its own again, with the values that it shared."""
     for name in tied_names(encoder, decoder):
