@@ -326,3 +326,11 @@ def test_unknown_arguments(minilm):
     with pytest.raises(TypeError, match="BertTokenizer takes no argument 'pad_tokn'"):
         AutoTokenizer.from_pretrained(minilm, pad_tokn="x")
     assert AutoTokenizer.from_pretrained(minilm, use_fast=False, revision="main", token=None).is_fast
+
+
+def test_a_named_token_has_the_flags_of_the_file(families, tmp_path):
+    """The configuration names the mask by its text alone, tokenizer.json knows that it takes the spaces before it."""
+    ours = AutoTokenizer.from_pretrained(families["camembert"].whole)
+    assert ours.named["mask_token"].lstrip
+    ours.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "special_tokens_map.json").read_text())["mask_token"]["lstrip"] is True

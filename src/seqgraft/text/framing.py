@@ -1,6 +1,8 @@
 """What stands around a text: `[CLS] text [SEP]`, `<s> text </s>`, kept in the backend's post-processor."""
 
 import threading
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from tokenizers import processors
@@ -90,12 +92,17 @@ class Framing(Vocabulary):
 
     def _probe(self, pair: bool) -> list[tuple[int, int | None]]:
         """(id, sequence) of a framed short text or pair; sequence is None for special tokens."""
-        for probe in ("a", ".", *list(self.get_vocab())[:64]):
+        for probe in self._probes():
             encoding = self._encode_plain((probe, probe) if pair else probe)
             found = list(zip(encoding.ids, encoding.sequence_ids, strict=True))
             if {0, 1} <= {s for _, s in found} or (not pair and 0 in {s for _, s in found}):
                 return found
         raise TokenizerError("No text of this tokenizer's vocabulary shows where its special tokens go.")
+
+    def _probes(self) -> Iterator[str]:
+        """Short texts, one of which gives a token."""
+        yield from ("a", ".")
+        yield from islice(self.get_vocab(), 64)
 
     def _encode_plain(self, text: Any) -> Any:
         """One text or pair -> its framed `tokenizers.Encoding`, without the padding that was last used."""
