@@ -61,10 +61,9 @@ class Calling(Framing):
             "verbose": verbose,
             **returned,
         }
-        source = None if text is None else self._encode(text, text_pair, how, **shared)
         if text_target is None:
-            assert source is not None
-            return source
+            return self._encode(text, text_pair, how, **shared)
+        source = None if text is None else self._encode(text, text_pair, how, **shared)
         if max_target_length is not None:
             how = Plan(how.padding, how.truncation, max_target_length)
         target = self._encode(text_target, text_pair_target, how, **shared)
