@@ -143,6 +143,8 @@ def test_random_combinations(pair, sources, middle_token, seed):
         {"do_sample": True, "num_beams": 3},
         {"do_sample": True, "num_beams": 4, "num_return_sequences": 2, "top_k": 4, "temperature": 1.3},
         {"do_sample": True, "num_beams": 3, "top_p": 0.6, "early_stopping": True, "eos_token_id": [2, 9]},
+        {"do_sample": True, "num_beams": 2, "top_k": 1, "eos_token_id": [2, 9]},  # more are kept than can end a beam
+        {"do_sample": True, "num_beams": 2, "top_k": 0, "top_p": 0.01},
     ],
 )
 def test_the_same_seed_draws_the_same_samples(pair, sources, settings):

@@ -132,6 +132,7 @@ def test_criteria_in_generate(pair, sources):
     end = int(free[0, 4])
     found = generate(**sources, max_new_tokens=9, eos_token_id=2, stopping_criteria=[EosTokenCriteria(end)])
     assert torch.equal(found, generate(**sources, max_new_tokens=9, eos_token_id=end))
+    assert found[0].tolist() != free[0, : found.shape[1]].tolist() or found.shape[1] < 10
 
 
 def test_criteria_see_scores_only_when_they_are_kept(pair, sources):
