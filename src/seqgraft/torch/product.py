@@ -27,10 +27,11 @@ def library() -> str:
     said = os.environ.get(SETTING, "")
     if said not in ("", "onednn", "torch"):
         raise ValueError(f"{SETTING} must be 'onednn' or 'torch', but is {said!r}.")
-    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    backends: Any = torch.backends
+    there = backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     if said:
         return said if there else "torch"
-    return "onednn" if there and torch.backends.mkl.is_available() and _vendor() == "AuthenticAMD" else "torch"
+    return "onednn" if there and backends.mkl.is_available() and _vendor() == "AuthenticAMD" else "torch"
 
 
 def _vendor() -> str:
