@@ -21,7 +21,16 @@ _BERT = {
     "max_position_embeddings": LONGEST + 4,
 }
 _BERT_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-_GPT2 = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 44, "n_positions": LONGEST}
+_GPT2 = {
+    "vocab_size": VOCABULARY,
+    "n_embd": 32,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_inner": 44,
+    "n_positions": LONGEST,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
 _BART = {
     "vocab_size": VOCABULARY,
     "d_model": 32,
