@@ -31,8 +31,8 @@ class Gate(str, Enum):
 
 
 def compose(
-    encoder: Annotated[str, typer.Argument(help="A folder or hub name.")],
-    decoder: Annotated[str, typer.Argument(help="A folder or hub name.")],
+    encoder: Annotated[str, typer.Argument(help="A folder or hub name.", metavar="ENCODER")],
+    decoder: Annotated[str, typer.Argument(help="A folder or hub name.", metavar="DECODER")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write.")],
     dtype: Annotated[
         str | None, typer.Option(metavar="T", help="float32, bfloat16 or float16; by default the checkpoints'.")

@@ -25,7 +25,7 @@ _BATCHES_A_STEP = 8
 
 
 def generate(
-    model: Annotated[str, typer.Argument(help="A folder or hub name.")],
+    model: Annotated[str, typer.Argument(help="A folder or hub name.", metavar="MODEL")],
     input_: Annotated[
         Path, typer.Option("--input", "-i", metavar="FILE", help="txt (a text a line), jsonl, csv or tsv.")
     ],

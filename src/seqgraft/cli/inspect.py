@@ -17,8 +17,10 @@ seqgraft inspect bert-base-cased gpt2 --json"""
 
 
 def inspect(
-    model: Annotated[str, typer.Argument(help="A folder or hub name: a pair, or one model.")],
-    decoder: Annotated[str | None, typer.Argument(help="A decoder that MODEL would be composed with.")] = None,
+    model: Annotated[str, typer.Argument(help="A folder or hub name: a pair, or one model.", metavar="MODEL")],
+    decoder: Annotated[
+        str | None, typer.Argument(help="A decoder that MODEL would be composed with.", metavar="[DECODER]")
+    ] = None,
     json_: flags.Json = False,
 ) -> None:
     """Show what a model is, from its configuration and file headers alone; or what composing two would add.

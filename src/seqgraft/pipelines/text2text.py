@@ -198,11 +198,12 @@ class Text2TextGenerationPipeline:
         settings = self._settings(asked)
         for row in rows:
             self._check_lengths(len(row["input_ids"]), settings)
-        if len(rows) > 1 and self.tokenizer.pad_token_id is None:
+        source = getattr(self.tokenizer, "source", self.tokenizer)
+        if len(rows) > 1 and source.pad_token_id is None:
             raise TokenizerError(
                 "`batch_size` must be 1 with a tokenizer that has no pad token; set one to batch texts."
             )
-        batch = self.tokenizer.pad(rows, padding=len(rows) > 1, return_tensors="pt", return_attention_mask=True)
+        batch = source.pad(rows, padding=len(rows) > 1, return_tensors="pt", return_attention_mask=True)
         found = self.model.generate(
             input_ids=batch["input_ids"].to(self.device),
             attention_mask=batch["attention_mask"].to(self.device),
