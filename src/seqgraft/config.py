@@ -155,6 +155,7 @@ def decoder_spec(config: PretrainedConfig) -> Stack:
 
 def _configuration(half: Any, side: str) -> PretrainedConfig:
     if isinstance(half, PretrainedConfig):
+        half._check()  # its fields may have been set since it was made
         return copy.deepcopy(half)
     if hasattr(half, "to_dict"):  # a configuration object of another library
         half = half.to_dict()

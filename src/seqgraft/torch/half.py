@@ -53,6 +53,7 @@ class Half(Stack, Pretrained):
                 f"{type(self).__name__} needs a configuration of model_type '{self.model_type}', "
                 f"but this is '{config.model_type}'."
             )
+        config._check()  # its fields may have been set since it was made
         device = torch.get_default_device()
         with torch.device("meta"):
             super().__init__(self._declared(config).spec(config))

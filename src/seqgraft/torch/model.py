@@ -69,6 +69,8 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         if config.bridge is not None:
             self.enc_to_dec_proj = self._fresh_bridge(config.bridge, fill)
         self.carried: dict[str, Tensor] = {}
+        if self.encoder.pooler is not None:  # no part of what a pair computes: it would wait for a gradient
+            self.encoder.pooler.requires_grad_(False)
         self.generation_config = GenerationConfig.from_model_config(config)
         if config.tie_encoder_decoder:
             tie_halves(self.encoder, self.decoder)
@@ -297,6 +299,10 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         the source; `past_key_values` for the target so far. `num_items_in_batch` is what the summed loss is divided
         by, when the batch is part of a larger one.
         """
+        if output_attentions is None and self.config.output_attentions:  # else each half's own configuration says
+            output_attentions = True
+        if output_hidden_states is None and self.config.output_hidden_states:
+            output_hidden_states = True
         attention_mask = self._source_mask(input_ids, attention_mask)
         if encoder_outputs is None:
             source = self.encode(
