@@ -8,13 +8,15 @@ SUMMARY_WORDS = (3, 25)
 
 _DROPPED = re.compile(
     r"(other )?(param(eter)?s?|arg(ument)?s?|keyword arg(ument)?s?|kwargs|attributes?|returns?|yields?|raises?|warns?|"
-    r"receives|examples?|usage|see also|references?|methods|properties|inputs?|outputs?|shape|fields|options|literature|"
-    r"seealso|doctest|demo|author|authors|bibliography|citation|todo|\.\.)",
+    r"receives|examples?|usage|see also|references?|methods|properties|inputs?|outputs?|shape|fields|options|"
+    r"literature|seealso|doctest|demo|author|authors|bibliography|citation|todo|\.\.)",
     re.IGNORECASE,
 )
 _KEPT = re.compile(r"(notes?|explanation|description|details?|summary|warnings?|discussion|algorithm|overview)", re.I)
 _UNDERLINE = re.compile(r"^\s*([-=~^*#+\"'`_])\1{2,}\s*$")
-_FIELD = re.compile(r"^\s*[:@](param|type|arg|return|rtype|raise|raises|var|ivar|cvar|keyword|seealso|except|note)\w*\b")
+_FIELD = re.compile(
+    r"^\s*[:@](param|type|arg|return|rtype|raise|raises|var|ivar|cvar|keyword|seealso|except|note)\w*\b"
+)
 _LISTED = re.compile(r"^\s*([-*+•]|\d+[.)]|\(\w\))\s")
 _DEFINED = re.compile(r"^\s*[\w*.,\[\] |]+(\([^)]*\))?\s?:(\s|$)")
 _CODE = re.compile(r"^\s*(>>>|\.\.\. |In \[|\$ |#|@|import |from \w+ import |def |class |return |\|.*\||.*[-=+]{4,})")

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-import torch
 from seqgraft import text
 from seqgraft.errors import TokenizerError
 from seqgraft.training.collator import DataCollatorForSeq2Seq

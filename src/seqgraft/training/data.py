@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from seqgraft.config import decoder_spec, encoder_spec
-from seqgraft.errors import DataError
+from seqgraft.errors import ConfigurationError, DataError
 from seqgraft.spec import Stack
 from seqgraft.text.pairing import PairTokenizer
 from seqgraft.text.tokenizer import Tokenizer
@@ -45,7 +45,8 @@ class Rows:
 
     def lengths(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The length of every row."""
-        return np.diff(np.frombuffer(self._ends, np.int64))
+        ends = np.frombuffer(self._ends, np.int64)
+        return ends[1:] - ends[:-1]
 
     def padded(self, indexes: Sequence[int], fill: int) -> Tensor:
         """Rows -> ids [rows, longest], filled on the right."""
@@ -92,7 +93,7 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         pad = source.pad_token_id
         made = cls(pad if pad is not None else 0)
         for chunk in _chunks(pairs):
-            texts = {"padding": False, "return_attention_mask": False, "verbose": False}
+            texts: dict[str, Any] = {"padding": False, "return_attention_mask": False, "verbose": False}
             own = source([pair.source for pair in chunk], truncation=False, **texts)["input_ids"]
             other = target([pair.target for pair in chunk], truncation=False, **texts)["input_ids"]
             long = [index for index, ids in enumerate(own) if longest_source is not None and len(ids) > longest_source]
@@ -136,13 +137,10 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
 
 def longest(spec: Stack, asked: int | None, name: str) -> int | None:
     """The most tokens of a side: what is asked for, at most what the stack has positions for (None: no bound)."""
-    positions = spec.positions.longest if spec.positions is not None else None
-    if asked is None:
-        return positions
-    if asked < 2 or (positions is not None and asked > positions):
-        bound = f"2 to {positions}, the positions of the model" if positions is not None else "at least 2"
-        raise DataError(f"`{name}` must be {bound}, but is {asked}.")
-    return asked
+    if asked is not None and asked < 2:
+        raise ConfigurationError(f"`{name}` must be at least 2, but is {asked}.")
+    bounds = [bound for bound in (asked, spec.positions.longest if spec.positions is not None else None) if bound]
+    return min(bounds, default=None)
 
 
 def _chunks(pairs: Iterable[Pair | tuple[str, str]]) -> Iterator[list[Pair]]:

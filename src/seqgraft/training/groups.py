@@ -39,9 +39,7 @@ def freeze(model: EncoderDecoderModel, patterns: Sequence[str]) -> None:
         raise ConfigurationError("Something must be left to train, but everything is frozen.")
 
 
-def rate_groups(
-    model: EncoderDecoderModel, *, rate: float, new_rate: float, decay: float
-) -> list[dict[str, Any]]:
+def rate_groups(model: EncoderDecoderModel, *, rate: float, new_rate: float, decay: float) -> list[dict[str, Any]]:
     """Groups for an optimizer: pretrained and new weights at their rates; weight decay for matrices alone."""
     new = is_new(model)
     groups: dict[tuple[bool, bool], list[Any]] = {}

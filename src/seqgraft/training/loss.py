@@ -10,7 +10,9 @@ from seqgraft.torch.model import EncoderDecoderModel
 from seqgraft.torch.stack import Memory
 
 
-def token_loss(model: EncoderDecoderModel, batch: Mapping[str, Tensor], *, smoothing: float = 0.0) -> tuple[Tensor, int]:
+def token_loss(
+    model: EncoderDecoderModel, batch: Mapping[str, Tensor], *, smoothing: float = 0.0
+) -> tuple[Tensor, int]:
     """A batch (`input_ids`, `attention_mask`, `labels`) -> the summed cross-entropy of its labels, and their number.
 
     Their quotient is `model(**batch).loss`; sums of several batches may be added before they are divided. `smoothing`

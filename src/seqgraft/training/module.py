@@ -70,6 +70,8 @@ class Seq2SeqModule(lightning.LightningModule):
         # The share that is over when the step ends, so that the first one moves and the last one still does a little.
         done = self.budget.done(step)
         floor = 1 / (self.budget.steps + 1)
-        return factor(max(done, floor), warmup=self.warmup, decay=self.decay) if self.warmup else factor(
-            done, warmup=0.0, decay=self.decay
+        return (
+            factor(max(done, floor), warmup=self.warmup, decay=self.decay)
+            if self.warmup
+            else factor(done, warmup=0.0, decay=self.decay)
         )

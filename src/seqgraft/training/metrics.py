@@ -1,0 +1,96 @@
+"""How good a model is on pairs: loss, ROUGE, and the lead sentence to compare with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from seqgraft.config import encoder_spec
+from seqgraft.errors import ConfigurationError, MissingExtraError
+from seqgraft.text.pairing import PairTokenizer
+from seqgraft.text.tokenizer import Tokenizer
+from seqgraft.torch.model import EncoderDecoderModel
+from seqgraft.training.data import longest
+from seqgraft.training.loss import token_loss
+from seqgraft.training.plan import BatchPlan
+from seqgraft.training.special import sides
+
+if TYPE_CHECKING:
+    from seqgraft.training.data import TokenizedPairs
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[A-Z0-9])")
+
+
+def rouge(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    """Mean F-measures `rouge1`, `rouge2`, `rougeL`, 0 to 100, stemmed (Lin 2004, as `rouge-score` computes them).
+
+    Raises ConfigurationError for lists of unequal length or none, MissingExtraError without rouge-score.
+    """
+    try:
+        from rouge_score.rouge_scorer import RougeScorer
+    except ImportError as error:
+        raise MissingExtraError("ROUGE needs rouge-score: pip install 'seqgraft[train]'.") from error
+    if not predictions or len(predictions) != len(references):
+        raise ConfigurationError(
+            f"There must be as many predictions as references ({len(references)}) and at least one, "
+            f"but there are {len(predictions)}."
+        )
+    names = ["rouge1", "rouge2", "rougeL"]
+    scorer = RougeScorer(names, use_stemmer=True)
+    scores = [scorer.score(reference, made) for made, reference in zip(predictions, references, strict=True)]
+    return {name: 100 * sum(score[name].fmeasure for score in scores) / len(scores) for name in names}
+
+
+def lead_sentence(text: str) -> str:
+    """The first sentence: the summary that costs nothing, and is hard to beat."""
+    return _SENTENCE_END.split(text.strip(), 1)[0].strip()
+
+
+def mean_loss(model: EncoderDecoderModel, data: TokenizedPairs, *, tokens_per_batch: int = 8192) -> float:
+    """Mean cross-entropy over all target tokens, in nats, with the model in eval mode."""
+    plan = BatchPlan(data.sources.lengths(), data.targets.lengths(), tokens=tokens_per_batch)
+    was = model.training
+    model.eval()
+    total = count = 0.0
+    with torch.inference_mode():
+        for indexes in plan:
+            batch = {name: value.to(model.device) for name, value in data[indexes].items()}
+            loss, tokens = token_loss(model, batch)
+            total, count = total + float(loss), count + tokens
+    model.train(was)
+    return total / count
+
+
+def generate_texts(
+    model: EncoderDecoderModel,
+    tokenizer: Tokenizer | PairTokenizer,
+    sources: Sequence[str],
+    *,
+    rows_per_batch: int = 16,
+    max_source_length: int | None = None,
+    **generation: Any,
+) -> list[str]:
+    """The model's text for every source, in their order; sources of like length are generated together.
+
+    `generation` goes to `generate` (`max_new_tokens`, `num_beams`, ...). Sources are cut at `max_source_length`
+    tokens, at most what the encoder has positions for.
+    """
+    source, target = sides(tokenizer)
+    bound = longest(encoder_spec(model.config.encoder), max_source_length, "max_source_length")
+    cut: dict[str, Any] = {} if bound is None else {"truncation": True, "max_length": bound}
+    rows = source(list(sources), **cut, return_attention_mask=False, verbose=False)["input_ids"] if sources else []
+    order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
+    pad = source.pad_token_id or 0
+    out = [""] * len(rows)
+    for first in range(0, len(order), rows_per_batch):
+        indexes = order[first : first + rows_per_batch]
+        width = max(len(rows[index]) for index in indexes)
+        ids = torch.tensor([rows[index] + [pad] * (width - len(rows[index])) for index in indexes])
+        mask = torch.tensor([[1] * len(rows[index]) + [0] * (width - len(rows[index])) for index in indexes])
+        made = model.generate(input_ids=ids.to(model.device), attention_mask=mask.to(model.device), **generation)
+        for index, text in zip(indexes, target.batch_decode(made, skip_special_tokens=True), strict=True):
+            out[index] = text.strip()
+    return out

@@ -1,0 +1,262 @@
+"""`train`: a model and pairs -> a trained model and its folder, on Lightning."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch.utils.data import DataLoader
+
+from seqgraft import folders
+from seqgraft.errors import ConfigurationError, FolderError, MissingExtraError
+from seqgraft.text.files import TARGET
+from seqgraft.text.pairing import PairTokenizer
+from seqgraft.text.tokenizer import Tokenizer
+from seqgraft.torch.model import EncoderDecoderModel
+from seqgraft.torch.weights import stale_weights
+from seqgraft.training import schedule
+from seqgraft.training.data import TokenizedPairs
+from seqgraft.training.groups import freeze as freeze_named
+from seqgraft.training.metrics import mean_loss
+from seqgraft.training.pairs import Pair
+from seqgraft.training.plan import BatchPlan
+from seqgraft.training.schedule import Budget, Decay
+from seqgraft.training.special import settle_special_ids
+
+Pairs = Iterable[Pair | tuple[str, str]]
+
+
+@dataclass
+class TrainingResult:
+    """What a training did. `training.json` of the folder holds this and the settings."""
+
+    output: str | None
+    """The folder that was written, or None when none was asked for."""
+    steps: int
+    pairs: int
+    """Pairs seen, those seen again counted again."""
+    target_tokens: int
+    seconds: float
+    target_tokens_per_second: float
+    train_loss: float
+    """Mean over the target tokens of the last steps, label smoothing included."""
+    valid_loss: float | None
+    """Mean over the target tokens of `valid_pairs`, without smoothing, after training."""
+    waste: float
+    """The share of padding in all tokens of an epoch's batches."""
+    cut_sources: int
+    cut_targets: int
+    """Pairs whose source or target was longer than the maximum, and was cut."""
+    interrupted: bool
+    """Whether Ctrl-C ended the training; what was learned until then is in the model and the folder."""
+    notes: list[str] = field(default_factory=list)
+    """Lines for the user: special ids that were found, texts that were cut."""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """`step`, `seconds`, `loss` along the way."""
+
+
+def train(
+    model: EncoderDecoderModel,
+    tokenizer: Tokenizer | PairTokenizer,
+    train_pairs: Pairs,
+    *,
+    output: str | os.PathLike[str] | None,
+    valid_pairs: Pairs | None = None,
+    epochs: int = 1,
+    max_steps: int | None = None,
+    max_minutes: float | None = None,
+    tokens_per_batch: int | None = 4096,
+    rows_per_batch: int | None = None,
+    accumulate: int = 1,
+    max_source_length: int | None = 512,
+    max_target_length: int | None = 128,
+    learning_rate: float = 5e-5,
+    new_learning_rate: float | None = None,
+    weight_decay: float = 0.01,
+    warmup: float = 0.1,
+    decay: Decay = "linear",
+    label_smoothing: float = 0.0,
+    gradient_clip: float | None = 1.0,
+    freeze: Sequence[str] = (),
+    dropout: bool = True,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    device: str = "auto",
+    seed: int = 0,
+    progress: bool = True,
+) -> TrainingResult:
+    """Fine-tune a pair in place and write its folder: weights, tokenizers, special ids, `training.json`.
+
+    Args:
+        model: trained in place; left in eval mode, on the CPU or where it was.
+        tokenizer: one for both sides, or a PairTokenizer.
+        train_pairs: read once and tokenised; `Pair`s (of `read_pairs`) or (source, target) texts.
+        output: the folder to write, all or nothing; None writes none.
+        valid_pairs: for `valid_loss`.
+        epochs, max_steps, max_minutes: the bounds; the first that is reached ends the training, and the learning rate
+            falls towards it. `max_minutes` counts training alone, not tokenising or saving.
+        tokens_per_batch: the most tokens of a batch, padding included, both sides together.
+        rows_per_batch: the most pairs of a batch; alone when `tokens_per_batch` is None.
+        accumulate: batches of one optimizer step.
+        max_source_length, max_target_length: in tokens; longer texts are cut. None: as long as the model has
+            positions for; a bound above those is lowered to them.
+        learning_rate: of pretrained weights; `new_learning_rate` of the graft, the bridge and a fresh head (default:
+            ten times as much).
+        warmup: the share of the training in which the rate rises.
+        freeze: patterns of canonical parameter names, `encoder.*` for one.
+        dropout: False switches it off, which serves short trainings.
+        precision: "bfloat16" computes products in it and keeps the weights in float32.
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+        seed: of the order of the pairs and of dropout; it sets the global random states.
+        progress: a bar in a terminal, lines elsewhere, on standard output; False shows nothing.
+
+    Ctrl-C ends after the step under way and saves what was learned; a second one raises KeyboardInterrupt and leaves
+    an old folder as it was.
+
+    Raises:
+        ConfigurationError: settings that are impossible. DataError: pairs that are. FolderError: `output` is a file.
+        MissingExtraError: lightning is not installed. SeqgraftError: the loss is no longer finite.
+    """
+    try:
+        import lightning
+    except ImportError as error:
+        raise MissingExtraError("Training needs lightning: pip install 'seqgraft[train]'.") from error
+    from seqgraft.training.module import Seq2SeqModule
+    from seqgraft.training.progress import Bar, Meter
+    from seqgraft.training.quiet import quiet
+    from seqgraft.training.stopping import Stopper
+
+    settings = {
+        name: value
+        for name, value in locals().items()
+        if name in _SETTINGS and isinstance(value, str | int | float | bool | list | tuple | None)
+    }
+    schedule.check(warmup, decay)
+    _check(epochs=epochs, max_steps=max_steps, max_minutes=max_minutes, accumulate=accumulate)
+    if precision not in ("float32", "bfloat16"):
+        raise ConfigurationError(f"`precision` must be 'float32' or 'bfloat16', but is {precision!r}.")
+    if output is not None:
+        _check_output(Path(output).expanduser(), tokenizer)
+    told = settle_special_ids(model, tokenizer)
+    cut = {"max_source_length": max_source_length, "max_target_length": max_target_length}
+    data = TokenizedPairs.make(train_pairs, model, tokenizer, **cut)
+    valid = None if valid_pairs is None else TokenizedPairs.make(valid_pairs, model, tokenizer, **cut)
+    plan = BatchPlan(
+        data.sources.lengths(), data.targets.lengths(), tokens=tokens_per_batch, rows=rows_per_batch, seed=seed
+    )
+    steps = -(-len(plan) // accumulate) * epochs
+    budget = Budget(steps if max_steps is None else min(steps, max_steps), max_minutes)
+    trainable = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    freeze_named(model, freeze)
+    lightning.seed_everything(seed, verbose=False)
+    module = Seq2SeqModule(
+        model,
+        budget,
+        learning_rate=learning_rate,
+        new_learning_rate=10 * learning_rate if new_learning_rate is None else new_learning_rate,
+        weight_decay=weight_decay,
+        warmup=warmup,
+        decay=decay,
+        label_smoothing=label_smoothing,
+        gradient_clip=gradient_clip,
+    )
+    meter, stopper = Meter(), Stopper()
+    where = model.device
+    try:
+        with quiet():
+            accelerator, devices = _placed(device)
+            trainer = lightning.Trainer(
+                accelerator=accelerator,
+                devices=devices,
+                precision="bf16-mixed" if precision == "bfloat16" else "32-true",
+                max_epochs=epochs,
+                max_steps=-1 if max_steps is None else max_steps,
+                accumulate_grad_batches=accumulate,
+                callbacks=[stopper, meter, *([Bar(meter)] if progress else [])],
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+            # Lightning keeps the modes that it finds: eval is training without dropout.
+            module.train(dropout)
+            trainer.fit(module, DataLoader(data, sampler=plan, batch_size=None))
+    except SystemExit as error:  # Lightning's answer to a KeyboardInterrupt
+        raise KeyboardInterrupt from error
+    finally:
+        stopper.release()
+        model.eval().to(where)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad = trainable[name]
+            parameter.grad = None
+    seconds = budget.seconds()
+    result = TrainingResult(
+        output=None if output is None else os.fspath(output),
+        steps=trainer.global_step,
+        pairs=meter.pairs,
+        target_tokens=meter.tokens,
+        seconds=round(seconds, 2),
+        target_tokens_per_second=round(meter.tokens / seconds, 1) if seconds else 0.0,
+        train_loss=meter.loss,
+        valid_loss=None if valid is None else mean_loss(model, valid),
+        waste=round(plan.waste(), 4),
+        cut_sources=data.cut_sources,
+        cut_targets=data.cut_targets,
+        interrupted=stopper.interrupted,
+        notes=[told] if told else [],
+        curve=meter.curve,
+    )
+    if data.cut_sources or data.cut_targets:
+        result.notes.append(f"Cut to the maximum: {data.cut_sources} sources and {data.cut_targets} targets.")
+    if output is not None:
+        save_folder(model, tokenizer, output, {"settings": settings, "result": asdict(result)})
+    return result
+
+
+_SETTINGS = frozenset(train.__kwdefaults__ or {}) - {"output", "valid_pairs", "progress"}
+
+
+def save_folder(
+    model: EncoderDecoderModel,
+    tokenizer: Tokenizer | PairTokenizer,
+    output: str | os.PathLike[str],
+    training: dict[str, Any],
+) -> None:
+    """Write model, tokenizers and `training.json` together, all or nothing."""
+    with folders.saving(output, stale=stale_weights(None)) as staged:
+        model.save_pretrained(staged)
+        tokenizer.save_pretrained(staged)
+        folders.write_json(staged / "training.json", training, sort_keys=False)
+
+
+def _check(**bounds: float | None) -> None:
+    for name, value in bounds.items():
+        if value is not None and value <= 0:
+            raise ConfigurationError(f"`{name}` must be above 0, but is {value}.")
+
+
+def _check_output(folder: Path, tokenizer: Tokenizer | PairTokenizer) -> None:
+    """Before hours of training, what would keep their result from being written."""
+    if folder.exists() and not folder.is_dir():
+        raise FolderError(f"'{folder}' must be a folder to save into, but is a file.")
+    if (folder / TARGET).exists() and not isinstance(tokenizer, PairTokenizer):
+        raise FolderError(
+            f"'{folder}' must not hold {TARGET}/, since this model has one tokenizer for both sides, but does: "
+            "choose another folder or remove it."
+        )
+
+
+def _placed(device: str) -> tuple[str, Any]:
+    """Lightning's words for a device."""
+    try:
+        wanted = (
+            torch.device("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else torch.device(device)
+        )
+    except RuntimeError as error:
+        raise ConfigurationError(f"`device` must be 'auto', 'cpu', 'cuda' or 'cuda:N', but is {device!r}.") from error
+    if wanted.type == "cpu":
+        return "cpu", 1
+    return ("gpu" if wanted.type == "cuda" else wanted.type), [wanted.index or 0]

@@ -1,0 +1,138 @@
+"""Special ids, labels and batches."""
+
+import numpy as np
+import pytest
+import torch
+
+from seqgraft.errors import ConfigurationError, DataError
+from seqgraft.training.data import TokenizedPairs
+from seqgraft.training.plan import BatchPlan
+from seqgraft.training.special import settle_special_ids
+
+
+def labels(made, text, **options):
+    settle_special_ids(made.model, made.tokenizer)
+    data = TokenizedPairs.make([("the cat", text)], made.model, made.tokenizer, **options)
+    return data[[0]]["labels"][0].tolist()
+
+
+def test_bert_labels_leave_the_start_out(make):
+    made = make()
+    text = settle_special_ids(made.model, made.tokenizer)
+    assert "decoder_start_token_id = 2 (cls_token)" in text
+    assert made.model.config.decoder_start_token_id == made.tokenizer.cls_token_id
+    assert made.model.generation_config.eos_token_id == made.tokenizer.sep_token_id
+    assert settle_special_ids(made.model, made.tokenizer) is None
+    assert labels(made, "cat sat") == [6, 8, made.tokenizer.sep_token_id]
+
+
+def test_gpt2_labels_get_an_end(make):
+    made = make("bert", "gpt2")
+    target = made.tokenizer.target
+    assert labels(made, "cat") == [*target("cat")["input_ids"], target.eos_token_id]
+    assert made.model.config.decoder_start_token_id == target.bos_token_id
+    assert made.model.config.special("pad_token_id") == target.eos_token_id
+
+
+def test_bart_labels_keep_their_frame(make):
+    made = make("bart", "bart")
+    made.model.config.decoder_start_token_id = 2
+    ids = made.tokenizer("cat")["input_ids"]
+    assert labels(made, "cat") == ids
+    assert ids[0] == 0
+    assert ids[-1] == 2
+
+
+def test_what_is_set_is_kept(make):
+    made = make()
+    made.model.config.decoder_start_token_id = 7
+    settle_special_ids(made.model, made.tokenizer)
+    assert made.model.config.decoder_start_token_id == 7
+    assert labels(made, "cat") == [2, 6, 3]
+
+
+def test_tokenizer_without_special_tokens(make):
+    made = make()
+    made.tokenizer.cls_token = None
+    with pytest.raises(ConfigurationError, match="decoder_start_token_id"):
+        settle_special_ids(made.model, made.tokenizer)
+
+
+def test_long_texts_are_cut_and_end(make):
+    made = make()
+    assert labels(made, "cat sat on the mat", max_target_length=3) == [6, 8, 3]
+    settle_special_ids(made.model, made.tokenizer)
+    long = " ".join(["cat"] * 100)
+    data = TokenizedPairs.make([(long, long), ("cat", "cat")], made.model, made.tokenizer)
+    assert (data.cut_sources, data.cut_targets) == (1, 1)
+    batch = data[[0, 1]]
+    assert batch["input_ids"].shape == batch["labels"].shape == (2, 64)
+    assert batch["input_ids"][0, [0, -1]].tolist() == [2, 3]
+    assert batch["attention_mask"].sum(1).tolist() == [64, 3]
+    assert batch["labels"][1].tolist() == [6, 3] + [-100] * 62
+
+
+def test_empty_target_and_no_pairs(make):
+    made = make()
+    settle_special_ids(made.model, made.tokenizer)
+    with pytest.raises(DataError, match="there are none"):
+        TokenizedPairs.make([], made.model, made.tokenizer)
+    with pytest.raises(DataError, match="the target must have tokens"):
+        TokenizedPairs.make([("cat", "\u200b")], made.model, made.tokenizer)
+
+
+def lengths(count=3000):
+    random = np.random.default_rng(1)
+    sources = np.clip(random.lognormal(4, 0.6, count).astype(np.int64), 12, 128)
+    return sources, random.integers(4, 32, count)
+
+
+@pytest.mark.parametrize("bounds", [{"tokens": 1024}, {"rows": 16}, {"tokens": 2048, "rows": 8}])
+def test_every_pair_once_within_the_bounds(bounds):
+    sources, targets = lengths()
+    plan = BatchPlan(sources, targets, seed=3, **bounds)
+    batches = list(plan)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(sources)))
+    for batch in batches:
+        assert len(batch) <= bounds.get("rows", 10**9)
+        assert len(batch) * (sources[batch].max() + targets[batch].max()) <= bounds.get("tokens", 10**9)
+
+
+def test_order_is_given_by_seed_and_epoch():
+    sources, targets = lengths()
+
+    def order(seed, epoch):
+        plan = BatchPlan(sources, targets, tokens=1024, seed=seed)
+        plan.set_epoch(epoch)
+        return list(plan)
+
+    assert order(0, 0) == order(0, 0)
+    assert order(0, 0) != order(1, 0)
+    assert order(0, 0) != order(0, 1)
+
+
+def test_waste_is_low():
+    sources, targets = lengths()
+    shuffled = np.random.default_rng(0).permutation(len(sources)).reshape(-1, 20)
+    padded = sum(20 * (sources[b].max() + targets[b].max()) for b in shuffled)
+    assert 1 - (sources.sum() + targets.sum()) / padded > 0.4
+    assert BatchPlan(sources, targets, tokens=1024).waste() < 0.08
+
+
+def test_a_pair_longer_than_a_batch_stands_alone():
+    plan = BatchPlan(np.array([100, 5, 5]), np.array([50, 5, 5]), tokens=30)
+    assert sorted(map(sorted, plan)) == [[0], [1, 2]]
+
+
+@pytest.mark.parametrize("bounds", [{}, {"tokens": 0}, {"rows": -1}])
+def test_impossible_bounds(bounds):
+    with pytest.raises(ConfigurationError, match="batch"):
+        BatchPlan(np.array([1]), np.array([1]), **bounds)
+
+
+def test_source_padding_without_a_pad_token(make):
+    made = make("gpt2", "gpt2")
+    settle_special_ids(made.model, made.tokenizer)
+    batch = TokenizedPairs.make([("cat", "a"), ("a", "cat")], made.model, made.tokenizer)[[0, 1]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert torch.equal(batch["labels"] == -100, torch.tensor([[False, False, True, True], [False] * 4]))
