@@ -146,15 +146,16 @@ def test_a_model_in_training_mode_runs_without_dropout(folder):
 
 
 def test_lengths_said_last_hold(folder):
-    pipe = seqgraft.pipeline("text2text-generation", model=folder, device=-1, max_new_tokens=3)
+    pipe = seqgraft.pipeline("text2text-generation", model=folder, device=-1, max_new_tokens=3, eos_token_id=None)
+
+    def length(**how):
+        return len(pipe("a model", return_tensors=True, **how)[0]["generated_token_ids"])
+
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert pipe("a model", return_tensors=True, eos_token_id=None)[0]["generated_token_ids"].shape == (4,)
-        assert pipe("a model", return_tensors=True, eos_token_id=None, max_length=6)[0][
-            "generated_token_ids"
-        ].shape == (6,)
+        assert (length(), length(max_length=6), length(max_new_tokens=2)) == (4, 6, 3)
         pipe.model.generation_config.max_length = 9
-        assert pipe("a model", return_tensors=True, eos_token_id=None)[0]["generated_token_ids"].shape == (4,)
+        assert length() == 4
 
 
 def test_stop_sequence(summarizer):

@@ -10,6 +10,7 @@ from seqgraft.cli import flags
 from seqgraft.cli import generate as generate_command
 from seqgraft.cli import inspect as inspect_command
 from seqgraft.cli import run as run_command
+from seqgraft.cli import train as train_command
 from seqgraft.cli.console import guarded
 
 _EPILOG = """[bold]Exit codes[/bold]
@@ -45,13 +46,14 @@ def _root(
 
 
 app.command("compose", epilog=compose_command.EPILOG)(guarded(compose_command.compose))
+app.command("train", epilog=train_command.EPILOG)(guarded(train_command.train, options=train_command.options))
+app.command("run", epilog=run_command.EPILOG)(
+    guarded(run_command.run, running=flags.running, settings=flags.generation)
+)
 app.command("generate", epilog=generate_command.EPILOG)(
     guarded(generate_command.generate, running=flags.running, settings=flags.generation)
 )
 app.command("inspect", epilog=inspect_command.EPILOG)(guarded(inspect_command.inspect))
-app.command("run", epilog=run_command.EPILOG)(
-    guarded(run_command.run, running=flags.running, settings=flags.generation)
-)
 
 
 def main() -> None:

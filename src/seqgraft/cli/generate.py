@@ -79,7 +79,8 @@ def _results(pipe: Any, texts: Sequence[str], batch_size: int) -> Iterator[str]:
         bar = progress.add_task("", total=len(texts))
         for at in range(0, len(texts), step):
             some = texts[at : at + step]
-            made = iter(pipe([text for text in some if text.strip()]))
+            places = [number for number, text in enumerate(some, start=at + 1) if text.strip()]
+            made = iter(pipe([text for text in some if text.strip()], places=places))
             for text in some:
                 yield _first(next(made))[key] if text.strip() else ""
             progress.advance(bar, len(some))

@@ -43,9 +43,12 @@ def run(
     if sys.stdin.isatty():
         note("Reading standard input: " + ("the text" if whole else "one text a line") + ", then Ctrl-D.")
     key = f"{pipe.return_name}_text"
+    done = 0
     for texts in _batches(_texts(whole), running["batch_size"]):
+        places = [number for number, text in enumerate(texts, start=done + 1) if text.strip()]
         options = {"streamer": _streamer(pipe.tokenizer)} if stream else {}
-        results = iter(pipe([text for text in texts if text.strip()], **options))
+        results = iter(pipe([text for text in texts if text.strip()], places=places, **options))
+        done += len(texts)
         for text in texts:
             result = next(results) if text.strip() else {key: ""}
             records = result if isinstance(result, list) else [result]

@@ -1,5 +1,6 @@
 """What one call of a pipeline asks for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,8 @@ class Asked:
     tgt_lang: str | None = None
     num_workers: int | None = None
     """Of the field: taken, and without effect, since texts are encoded by the tokenizer's own threads."""
+    places: Sequence[int] | None = None
+    """What messages call the inputs, in their order; by default they count from 0."""
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -32,6 +35,10 @@ class Asked:
             raise ConfigurationError(
                 "`return_text` may be False only with `return_tensors=True`: nothing else is left."
             )
+
+    def place(self, index: int) -> int:
+        """What messages call an input."""
+        return index if self.places is None else self.places[index]
 
     @property
     def tensors(self) -> bool:

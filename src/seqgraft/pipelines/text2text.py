@@ -101,8 +101,9 @@ class Text2TextGenerationPipeline:
         unknown = [n for n in merged if n not in PUBLISHED and n not in _PASSED and not getattr(own, n, None)]
         if unknown:
             raise TypeError(f"{type(self).__name__} has no option {', '.join(map(repr, sorted(unknown)))}.")
-        if merged.get("max_new_tokens") is not None:
-            merged.setdefault("max_length", None)  # the folder's own length is overruled, not in conflict
+        for name, other in (_LENGTHS, _LENGTHS[::-1]):
+            if merged.get(name) is not None:
+                merged.setdefault(other, None)  # the folder's own length is overruled, not in conflict
         asked = Asked(**{n: v for n, v in chosen.items() if v is not None}, settings=merged)
         if asked.stop_sequence is not None:
             merged["eos_token_id"] = self._stop_id(asked.stop_sequence)
@@ -142,7 +143,7 @@ class Text2TextGenerationPipeline:
         """The records of each text. Rows of like length run together; the order of the texts is kept."""
         for index, text in enumerate(texts, start=done):
             if not isinstance(text, str):
-                raise TypeError(f"Input {index} must be a text, but is a {type(text).__name__}.")
+                raise TypeError(f"Input {asked.place(index)} must be a text, but is a {type(text).__name__}.")
         if not texts:
             return []
         self._check_ids(asked)
@@ -172,10 +173,10 @@ class Text2TextGenerationPipeline:
                 continue
             if not asked.cuts:
                 raise GenerationError(
-                    f"Input {done + index} has {length} tokens, but must have at most {limit}, the encoder's "
+                    f"Input {asked.place(done + index)} has {length} tokens, but must have at most {limit}, the encoder's "
                     "positions: pass truncation=True to read its beginning, or split it."
                 )
-            logger.info("Input %d has %d tokens: the first %d are read.", done + index, length, limit)
+            logger.info("Input %d has %d tokens: the first %d are read.", asked.place(done + index), length, limit)
             truncation = True if asked.truncation is True else asked.truncation
             rows[index] = self._rows([texts[index]], truncation=truncation, max_length=limit)[0]
         return rows
