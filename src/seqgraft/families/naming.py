@@ -118,6 +118,8 @@ class Written:
     name: str
     parts: tuple[str, ...]
     turned: bool = False
+    repeated: bool = False
+    """Whether another tensor of the file holds the same values."""
 
 
 def plan_reading(names: Names, found: Mapping[str, Shape], table: Mapping[str, Shape], start: str = "") -> Plan:
@@ -179,7 +181,11 @@ def plan_writing(names: Names, canonical: Mapping[str, Shape], *, headed: bool) 
         if part not in done:
             written[part] = Written(GRAFT + part, (part,))
     owners = {one.name: one.parts for one in written.values()}
-    idle = [Written(copy, owners[owner]) for copy, owner in names.ties if names.carries(copy) and owner in owners]
+    idle = [
+        Written(copy, owners[owner], repeated=True)
+        for copy, owner in names.ties
+        if names.carries(copy) and owner in owners
+    ]
     return [written[part] for part in canonical if part in written] + idle
 
 

@@ -178,7 +178,8 @@ class Half(Stack, Pretrained):
         for written in plan_writing(self.names(), shapes, headed=headed):
             parts = [own[part] for part in written.parts]
             value = parts[0] if len(parts) == 1 else torch.cat(parts)
-            held[start + written.name] = value.t() if written.turned else value
+            value = value.t() if written.turned else value
+            held[start + written.name] = value.clone() if written.repeated else value
         for name, value in self._carried().items():
             held[start + name] = value
         return held
