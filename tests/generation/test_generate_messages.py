@@ -174,8 +174,21 @@ def test_none_in_a_call_switches_off(fresh, sources):
     assert fresh.generate(**sources, max_new_tokens=4, forced_bos_token_id=None)[0, 1] != 7
     fresh.config.eos_token_id = 2
     end = int(fresh.generate(**sources, max_new_tokens=4, forced_bos_token_id=None)[0, 4])
-    fresh.generation_config.eos_token_id = end
+    fresh.generation_config.eos_token_id = fresh.config.eos_token_id = end
     assert fresh.generate(**sources, max_new_tokens=12, eos_token_id=None).shape[1] == 13
+
+
+def test_contradictions_of_a_configuration_given_to_the_call(fresh, sources):
+    given = GenerationConfig(max_length=5)
+    given.min_length = 9
+    with pytest.raises(GenerationError, match=r"`min_length` must be at most `max_length` \(5\), but is 9"):
+        fresh.generate(**sources, generation_config=given)
+
+
+@QUIET
+def test_the_default_length_ends_where_the_positions_do(lone):
+    ids = torch.full((1, 60), 9)
+    assert lone[1].generate(ids, eos_token_id=None).shape[1] == lone[0].config.max_position_embeddings == 64
 
 
 def test_the_callers_configuration_is_not_changed(pair, sources):

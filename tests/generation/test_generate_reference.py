@@ -47,6 +47,7 @@ SETTINGS = {
     "max_length": {"max_length": 9, "max_new_tokens": None},
     "min_length": {"min_length": 10},
     "min_new_tokens": {"min_new_tokens": 9},
+    "min_new_tokens_over_min_length": {"min_length": 11, "min_new_tokens": 2},
     "no_repeat_2": {"no_repeat_ngram_size": 2},
     "no_repeat_1": {"no_repeat_ngram_size": 1},
     "no_repeat_3": {"no_repeat_ngram_size": 3},

@@ -102,7 +102,7 @@ class GenerationConfig:
         """A copy whose unset fields are those of `base`."""
         both = copy.deepcopy(self)
         for name, value in base.to_dict().items():
-            if name not in METADATA and getattr(both, name, None) is None:
+            if getattr(both, name, None) is None:
                 setattr(both, name, value)
         return both
 
