@@ -252,10 +252,7 @@ def reference_config(row: Row, side: str, *, cross: bool = False, both_ways: boo
 def reference_model(row: Row, side: str, *, seed: int = 0, **changes: Any) -> Any:
     """The reference's model of one side, in eval mode, with weights that make every parameter matter."""
     config = reference_config(row, side, **changes)
-    if side == "decoder":
-        model = getattr(transformers, row.causal)(config)
-    else:
-        model = getattr(transformers, row.body)(config)
+    model = getattr(transformers, row.causal)(config) if side == "decoder" else getattr(transformers, row.body)(config)
     return spread(model, seed)
 
 

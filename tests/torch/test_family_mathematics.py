@@ -174,7 +174,12 @@ def same_dropout(x: torch.Tensor, p: float = 0.5, training: bool = True, inplace
 
 @pytest.mark.parametrize(
     ("row", "field"),
-    [pytest.param(row, name, id=f"{row.name}-{name}") for row in ROWS for name in (*row.dropouts, "all") if row.dropouts],
+    [
+        pytest.param(row, name, id=f"{row.name}-{name}")
+        for row in ROWS
+        for name in (*row.dropouts, "all")
+        if row.dropouts
+    ],
 )
 def test_dropout_stands_where_the_reference_has_it(
     made: Any, row: Row, field: str, monkeypatch: pytest.MonkeyPatch
@@ -237,9 +242,7 @@ def stepped(made: Any, row: Row, cross: bool) -> Any:
 @pytest.mark.parametrize("pieces", [(1,) * 40, (7, 1, 1, 12, 1, 18), (20, 20)], ids=["ones", "mixed", "halves"])
 @pytest.mark.parametrize("padding", ["none", "left"])
 @pytest.mark.parametrize(("row", "cross"), STEPPED)
-def test_steps_equal_the_full_pass(
-    made: Any, row: Row, cross: bool, padding: str, pieces: tuple[int, ...]
-) -> None:
+def test_steps_equal_the_full_pass(made: Any, row: Row, cross: bool, padding: str, pieces: tuple[int, ...]) -> None:
     """The cache starts with room for 16 and doubles twice on the way to 40."""
     model = stepped(made, row, cross)
     inputs = batch(padding, time=40, pad=pad_of(row))

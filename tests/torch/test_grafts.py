@@ -153,7 +153,7 @@ def test_gradients_reach_the_graft(made: Any) -> None:
 
 def test_what_a_graft_refuses(made: Any, tmp_path: Path) -> None:
     row = BY_NAME["llama"]
-    with pytest.raises(ConfigurationError, match="A graft must be described by how, every, gate, but .* by depth"):
+    with pytest.raises(ConfigurationError, match=r"A graft must be described by how, every, gate, but .* by depth"):
         compose(made, row, decoder_graft={"depth": 2})
     with pytest.raises(ConfigurationError, match="`gate` of a graft must be 'tanh' or None, but is 'relu'"):
         compose(made, row, decoder_graft={"gate": "relu"})

@@ -270,5 +270,6 @@ def test_cross_attention_of_the_encoders_width_needs_no_projection(made: Any, tm
     assert torch.equal(EncoderDecoderModel.from_pretrained(tmp_path)(**inputs).logits, logits)
     with pytest.raises(ConfigurationError, match=r"must be the encoder's width \(32\), but is 30"):
         EncoderDecoderConfig(
-            encoder=config.encoder, decoder=config_class(row.model_type)(**{**fields, "cross_attention_hidden_size": 30})
+            encoder=config.encoder,
+            decoder=config_class(row.model_type)(**{**fields, "cross_attention_hidden_size": 30}),
         )
