@@ -1,18 +1,23 @@
 """The mathematics of one Transformer stack, in no framework's words."""
 
+from seqgraft.spec.attention import Attention, Buckets, Norm, Rotary, RotaryScaling
 from seqgraft.spec.graft import Graft, graft
-from seqgraft.spec.stack import Attention, FeedForward, Head, Layer, Norm, Positions, Rotary, Stack, Transform
+from seqgraft.spec.stack import Constant, FeedForward, Head, Layer, Narrow, Positions, Stack, Transform
 from seqgraft.spec.table import parameters
 
 __all__ = [
     "Attention",
+    "Buckets",
+    "Constant",
     "FeedForward",
     "Graft",
     "Head",
     "Layer",
+    "Narrow",
     "Norm",
     "Positions",
     "Rotary",
+    "RotaryScaling",
     "Stack",
     "Transform",
     "graft",

@@ -8,77 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from seqgraft.errors import SpecError
+from seqgraft.spec.attention import Attention, Buckets, Norm
+from seqgraft.spec.checks import at_least, one_of, probability
 
-ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu", "tanh")
-"""Activation functions; `gelu_tanh` is the tanh approximation of Hendrycks & Gimpel 2016."""
-
-
-@dataclass(frozen=True)
-class Norm:
-    """Layer normalisation (Ba et al. 2016), or by the root mean square alone (Zhang & Sennrich 2019)."""
-
-    kind: Literal["layer", "rms"]
-    eps: float
-    bias: bool = True
-
-    def __post_init__(self) -> None:
-        _one_of("Norm.kind", self.kind, ("layer", "rms"))
-        _at_least("Norm.eps", self.eps, 0)
-        if self.kind == "rms" and self.bias:
-            raise SpecError("Norm.bias must be False for the kind 'rms', but is True.")
-
-
-@dataclass(frozen=True)
-class Rotary:
-    """Rotary positions (Su et al. 2021), the two halves of a head turned against each other."""
-
-    theta: float
-
-    def __post_init__(self) -> None:
-        _at_least("Rotary.theta", self.theta, 1)
-
-
-@dataclass(frozen=True)
-class Attention:
-    """One attention block: self-attention, or cross-attention when `memory_width` is set."""
-
-    heads: int
-    key_value_heads: int
-    head_width: int
-    input_bias: bool = False
-    """Whether the query, key and value projections have a bias."""
-    output_bias: bool = False
-    scale: float | None = None
-    """Factor of the scores; None means head_width ** -0.5."""
-    rotary: Rotary | None = None
-    window: tuple[int, int] | None = None
-    """Positions visible (back, ahead) of a query, both inclusive, beside its own; None means all."""
-    head_norm: Norm | None = None
-    """Norm of each head's queries and keys, before the rotation."""
-    memory_width: int | None = None
-    """Width of the states attended to, when they are another stack's."""
-    gate: Literal["tanh"] | None = None
-    """A learned scalar g multiplies the block's output by tanh(g); g starts at 0 (Flamingo, Alayrac et al. 2022)."""
-    dropout: float = 0.0
-    """Of the attention probabilities."""
-
-    def __post_init__(self) -> None:
-        for name in ("heads", "key_value_heads", "head_width"):
-            _at_least(f"Attention.{name}", getattr(self, name), 1)
-        if self.heads % self.key_value_heads:
-            raise SpecError(
-                f"The number of key-value heads must divide the number of attention heads ({self.heads}), "
-                f"but is {self.key_value_heads}."
-            )
-        if self.rotary is not None and self.head_width % 2:
-            raise SpecError(f"Rotary positions need an even head width, but it is {self.head_width}.")
-        if self.window is not None and min(self.window) < 0:
-            raise SpecError(f"Attention.window must hold two numbers of at least 0, but is {self.window}.")
-        if self.memory_width is not None:
-            _at_least("Attention.memory_width", self.memory_width, 1)
-            if self.rotary is not None or self.window is not None:
-                raise SpecError("Cross-attention has no rotary positions and no window of its own.")
-        _probability("Attention.dropout", self.dropout)
+ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "relu_squared", "silu", "tanh")
+"""Activation functions; `gelu_tanh` and `quick_gelu` are the two approximations of Hendrycks & Gimpel 2016."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +27,9 @@ class FeedForward:
     """After the activation."""
 
     def __post_init__(self) -> None:
-        _at_least("FeedForward.width", self.width, 1)
-        _one_of("FeedForward.activation", self.activation, ACTIVATIONS)
-        _probability("FeedForward.dropout", self.dropout)
+        at_least("FeedForward.width", self.width, 1)
+        one_of("FeedForward.activation", self.activation, ACTIVATIONS)
+        probability("FeedForward.dropout", self.dropout)
 
 
 @dataclass(frozen=True)
@@ -105,38 +39,71 @@ class Layer:
     self_attention: Attention
     feed_forward: FeedForward
     norm: Norm
-    order: Literal["pre", "post"]
-    """pre: x + block(norm(x)); post: norm(x + block(x))."""
+    order: Literal["pre", "post", "sandwich", "after", "parallel"]
+    """pre: x + block(norm(x)). post: norm(x + block(x)). sandwich: x + norm(block(norm(x))). after: x + norm(block(x)).
+
+    parallel: x + attention(norm(x)) + feed_forward(norm(x)), both from the same x (Wang & Komatsuzaki 2021).
+    """
     cross_attention: Attention | None = None
     dropout: float = 0.0
     """Of each block's output, before the residual is added."""
+    one_norm: bool = False
+    """Whether the two blocks of a parallel layer read the same norm's output."""
+    bare_attention: bool = False
+    """Whether self-attention reads its input without a norm (ModernBERT's first layer)."""
+    residual_scale: float = 1.0
+    """Factor of each block's output before it is added (Granite)."""
 
     def __post_init__(self) -> None:
-        _one_of("Layer.order", self.order, ("pre", "post"))
-        _probability("Layer.dropout", self.dropout)
+        one_of("Layer.order", self.order, ("pre", "post", "sandwich", "after", "parallel"))
+        probability("Layer.dropout", self.dropout)
         if self.self_attention.memory_width is not None:
             raise SpecError("Self-attention attends to its own stack, so its memory_width must be None.")
         if self.cross_attention is not None and self.cross_attention.memory_width is None:
             raise SpecError("Cross-attention must say the width of what it attends to, but its memory_width is None.")
+        if self.one_norm and self.order != "parallel":
+            raise SpecError(f"Layer.one_norm needs the order 'parallel', but it is {self.order!r}.")
+        if self.bare_attention and self.order != "pre":
+            raise SpecError(f"Layer.bare_attention needs the order 'pre', but it is {self.order!r}.")
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """The layer's norms by their canonical names, in the order of the computation."""
+        names: list[str] = []
+        for block in ("self_attention", "cross_attention", "feed_forward"):
+            if block == "cross_attention" and self.cross_attention is None:
+                continue
+            bare = self.bare_attention and block == "self_attention"
+            shared = self.one_norm and block == "feed_forward"
+            if not bare and not shared:
+                names.append(f"{block}_norm")
+            if self.order == "sandwich":
+                names.append(f"{block}_post_norm")
+        return tuple(names)
 
 
 @dataclass(frozen=True)
 class Positions:
-    """A learned table of absolute positions."""
+    """Absolute positions that are added to the embeddings: a learned table, or sines."""
 
     rows: int
     offset: int = 0
     """Row of the first position."""
-    counted: Literal["all", "real"] = "all"
-    """all: every token counts; real: only tokens that the mask shows, hidden ones take the row before the first."""
+    counted: Literal["all", "real", "shown"] = "all"
+    """all: every token counts. real: only tokens that the mask shows, hidden ones take the row before the first.
+    shown: likewise, but a hidden token takes the row of the last token shown."""
+    kind: Literal["learned", "sines", "sines_tensor2tensor"] = "learned"
+    """sines: sin and cos of i / 10000^(2j / width), one half each (Vaswani et al. 2017). sines_tensor2tensor: the last
+    rate is exactly 1 / 10000, and the row of padding is zero."""
 
     def __post_init__(self) -> None:
-        _at_least("Positions.rows", self.rows, 1)
-        _at_least("Positions.offset", self.offset, 0)
-        _one_of("Positions.counted", self.counted, ("all", "real"))
+        at_least("Positions.rows", self.rows, 1)
+        at_least("Positions.offset", self.offset, 0)
+        one_of("Positions.counted", self.counted, ("all", "real", "shown"))
+        one_of("Positions.kind", self.kind, ("learned", "sines", "sines_tensor2tensor"))
         if self.offset >= self.rows:
             raise SpecError(f"Positions.offset must be below the number of rows ({self.rows}), but is {self.offset}.")
-        if self.counted == "real" and self.offset < 1:
+        if self.counted != "all" and self.offset < 1:
             raise SpecError("Positions.offset must be at least 1 when only real tokens count, but is 0.")
 
     @property
@@ -146,14 +113,41 @@ class Positions:
 
 
 @dataclass(frozen=True)
-class Transform:
-    """A linear map, an activation and a norm between the states and the output table (BERT's head)."""
+class Constant:
+    """A table of embeddings whose first row is added to every token: of inputs that a text does not have."""
 
-    activation: str
-    norm: Norm
+    name: str
+    rows: int
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """Token embeddings of another width than the states, and the linear map between (ALBERT, Lan et al. 2020)."""
+
+    width: int
+    bias: bool = True
+    sums: Literal["narrow", "wide"] = "narrow"
+    """Whether positions, token types and the embedding norm come before the map or after it."""
 
     def __post_init__(self) -> None:
-        _one_of("Transform.activation", self.activation, ACTIVATIONS)
+        at_least("Narrow.width", self.width, 1)
+        one_of("Narrow.sums", self.sums, ("narrow", "wide"))
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A linear map between the states and the output table, with an activation and a norm after it where there are."""
+
+    activation: str | None
+    norm: Norm | None
+    width: int | None = None
+    """What it maps to; None means the width of the states."""
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        if self.activation is not None:
+            one_of("Transform.activation", self.activation, ACTIVATIONS)
 
 
 @dataclass(frozen=True)
@@ -164,6 +158,10 @@ class Head:
     """Whether the output table is the input table (Press & Wolf 2017)."""
     bias: bool = False
     transform: Transform | None = None
+    scale: float = 1.0
+    """Factor of the logits (or of the states: the same)."""
+    softcap: float | None = None
+    """c: the logits become c * tanh(logits / c) (Gemma 2)."""
 
 
 @dataclass(frozen=True)
@@ -176,11 +174,18 @@ class Stack:
     causal: bool
     """Whether a position sees only itself and those before it."""
     embed_scale: float = 1.0
+    narrow: Narrow | None = None
     positions: Positions | None = None
     token_types: int = 0
+    constants: tuple[Constant, ...] = ()
     embed_norm: Norm | None = None
     embed_dropout: float = 0.0
+    position_bias: Buckets | None = None
+    """A bias on the scores of self-attention that all layers share; the table has one column a head."""
+    shared: tuple[int, ...] | None = None
+    """For each layer, the layer whose parameters it uses (ALBERT); None means that each has its own."""
     final_norm: Norm | None = None
+    final_dropout: float = 0.0
     head: Head | None = None
     deviation: float = 0.02
     """Standard deviation of fresh weights."""
@@ -189,13 +194,37 @@ class Stack:
 
     def __post_init__(self) -> None:
         for name in ("width", "vocabulary"):
-            _at_least(f"Stack.{name}", getattr(self, name), 1)
+            at_least(f"Stack.{name}", getattr(self, name), 1)
         if not self.layers:
             raise SpecError("A stack must have at least one layer, but has none.")
-        _at_least("Stack.token_types", self.token_types, 0)
-        _probability("Stack.embed_dropout", self.embed_dropout)
+        at_least("Stack.token_types", self.token_types, 0)
+        probability("Stack.embed_dropout", self.embed_dropout)
+        probability("Stack.final_dropout", self.final_dropout)
         if self.causal and any(layer.self_attention.window and layer.self_attention.window[1] for layer in self.layers):
             raise SpecError("A causal stack sees no position ahead, so every window must be (back, 0).")
+        if self.shared is not None:
+            if len(self.shared) != len(self.layers) or any(s > i for i, s in enumerate(self.shared)):
+                raise SpecError(
+                    f"Stack.shared must name, for each of {len(self.layers)} layers, itself or one before it, "
+                    f"but is {self.shared}."
+                )
+            if any(self.layers[i] != self.layers[s] or self.shared[s] != s for i, s in enumerate(self.shared)):
+                raise SpecError("Layers that share parameters must be alike, and their owner must own its parameters.")
+
+    @property
+    def embed_width(self) -> int:
+        """Width of the table of token embeddings."""
+        return self.narrow.width if self.narrow else self.width
+
+    @property
+    def sum_width(self) -> int:
+        """Width of the tables that are added to the token embeddings, and of the embedding norm."""
+        return self.narrow.width if self.narrow and self.narrow.sums == "narrow" else self.width
+
+    @property
+    def owners(self) -> tuple[int, ...]:
+        """The layers that have parameters of their own."""
+        return tuple(range(len(self.layers))) if self.shared is None else tuple(sorted(set(self.shared)))
 
     @property
     def sees_memory(self) -> bool:
@@ -211,18 +240,3 @@ class Stack:
                 f"All layers must read encoder states of one width, but they read {sorted(map(str, widths))}."
             )
         return next(iter(widths), None)
-
-
-def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise SpecError(f"{name} must be one of {', '.join(allowed)}, but is {value!r}.")
-
-
-def _at_least(name: str, value: float, least: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < least:
-        raise SpecError(f"{name} must be a number of at least {least}, but is {value!r}.")
-
-
-def _probability(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise SpecError(f"{name} must be a probability from 0 to 1, but is {value!r}.")

@@ -1,30 +1,41 @@
 """Canonical tensor name -> shape, computed from the spec alone.
 
-Linear weights are (out, in). A tied output table has no row of its own: its owner is `embed.weight`.
+Linear weights are (out, in). A tied output table has no row of its own: its owner is `embed.weight`. Layers that use
+another layer's parameters have none either.
 """
 
-from seqgraft.spec.stack import Attention, FeedForward, Head, Norm, Stack
+from seqgraft.spec.attention import Attention, Norm
+from seqgraft.spec.stack import FeedForward, Head, Stack
 
 Table = dict[str, tuple[int, ...]]
 
 
 def parameters(stack: Stack) -> Table:
     """Every parameter of the stack, in the order of the computation."""
-    table: Table = {"embed.weight": (stack.vocabulary, stack.width)}
-    if stack.positions:
-        table["positions.weight"] = (stack.positions.rows, stack.width)
+    table: Table = {"embed.weight": (stack.vocabulary, stack.embed_width)}
+    if stack.positions and stack.positions.kind == "learned":
+        table["positions.weight"] = (stack.positions.rows, stack.sum_width)
     if stack.token_types:
-        table["token_types.weight"] = (stack.token_types, stack.width)
+        table["token_types.weight"] = (stack.token_types, stack.sum_width)
+    for constant in stack.constants:
+        table[f"constants.{constant.name}.weight"] = (constant.rows, stack.sum_width)
     if stack.embed_norm:
-        _norm(table, "embed_norm", stack.embed_norm, stack.width)
-    for i, layer in enumerate(stack.layers):
-        for block in ("self_attention", "cross_attention"):
+        _norm(table, "embed_norm", stack.embed_norm, stack.sum_width)
+    if stack.narrow:
+        _linear(table, "widen", stack.width, stack.narrow.width, stack.narrow.bias)
+    if stack.position_bias:
+        table["position_bias.weight"] = (stack.position_bias.count, stack.layers[0].self_attention.heads)
+    for i in stack.owners:
+        layer = stack.layers[i]
+        for block in ("self_attention", "cross_attention", "feed_forward"):
             part = getattr(layer, block)
-            if part is not None:
+            if isinstance(part, Attention):
                 _attention(table, f"layers.{i}.{block}", part, stack.width)
-                _norm(table, f"layers.{i}.{block}_norm", layer.norm, stack.width)
-        _feed_forward(table, f"layers.{i}.feed_forward", layer.feed_forward, stack.width)
-        _norm(table, f"layers.{i}.feed_forward_norm", layer.norm, stack.width)
+            elif isinstance(part, FeedForward):
+                _feed_forward(table, f"layers.{i}.{block}", part, stack.width)
+            for name in layer.norms:
+                if name.startswith(block):
+                    _norm(table, f"layers.{i}.{name}", layer.norm, stack.width)
     if stack.final_norm:
         _norm(table, "final_norm", stack.final_norm, stack.width)
     if stack.head:
@@ -46,13 +57,19 @@ def _norm(table: Table, name: str, norm: Norm, width: int) -> None:
 
 def _attention(table: Table, name: str, a: Attention, width: int) -> None:
     memory = a.memory_width or width
-    _linear(table, f"{name}.query", a.heads * a.head_width, width, a.input_bias)
-    _linear(table, f"{name}.key", a.key_value_heads * a.head_width, memory, a.input_bias)
-    _linear(table, f"{name}.value", a.key_value_heads * a.head_width, memory, a.input_bias)
-    _linear(table, f"{name}.output", width, a.heads * a.head_width, a.output_bias)
+    queries, keys = a.heads * a.head_width, a.key_value_heads * a.head_width
+    _linear(table, f"{name}.query", queries, width, a.input_bias)
+    _linear(table, f"{name}.key", keys, memory, a.input_bias)
+    _linear(table, f"{name}.value", keys, memory, a.input_bias)
+    _linear(table, f"{name}.output", width, queries, a.output_bias)
     if a.head_norm:
-        _norm(table, f"{name}.query_norm", a.head_norm, a.head_width)
-        _norm(table, f"{name}.key_norm", a.head_norm, a.head_width)
+        alone = a.head_norm_spans == "head"
+        _norm(table, f"{name}.query_norm", a.head_norm, a.head_width if alone else queries)
+        _norm(table, f"{name}.key_norm", a.head_norm, a.head_width if alone else keys)
+    if a.buckets:
+        table[f"{name}.position_bias.weight"] = (a.buckets.count, a.heads)
+    if a.sink:
+        table[f"{name}.sink"] = (a.heads,)
     if a.gate:
         table[f"{name}.gate"] = (1,)
 
@@ -65,10 +82,13 @@ def _feed_forward(table: Table, name: str, f: FeedForward, width: int) -> None:
 
 
 def _head(table: Table, head: Head, stack: Stack) -> None:
+    into = stack.width
     if head.transform:
-        _linear(table, "head.dense", stack.width, stack.width, True)
-        _norm(table, "head.norm", head.transform.norm, stack.width)
+        into = head.transform.width or stack.width
+        _linear(table, "head.dense", into, stack.width, head.transform.bias)
+        if head.transform.norm:
+            _norm(table, "head.norm", head.transform.norm, into)
     if not head.tied:
-        table["head.output.weight"] = (stack.vocabulary, stack.width)
+        table["head.output.weight"] = (stack.vocabulary, into)
     if head.bias:
         table["head.output.bias"] = (stack.vocabulary,)

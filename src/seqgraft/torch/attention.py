@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from seqgraft.spec import Attention as AttentionSpec
 from seqgraft.torch.cache import LayerCache
 from seqgraft.torch.norm import Norm
+from seqgraft.torch.positions import bucket, slopes
 from seqgraft.torch.product import product
 from seqgraft.torch.rotary import Rotation, rotate
 
@@ -21,7 +22,7 @@ class View:
     """What the queries of one call see of the keys: everything, or what a rule or a bias on the scores leaves."""
 
     bias: Tensor | None = None
-    """[batch or 1, 1, queries, keys], 0 where visible and very negative where hidden."""
+    """[batch or 1, heads or 1, queries or 1, keys], very negative where hidden."""
     causal: bool = False
     """Query i sees keys 0 to i; only with as many keys as queries and no bias."""
 
@@ -34,6 +35,8 @@ def attend(
     *,
     scale: float,
     dropout: float = 0.0,
+    softcap: float | None = None,
+    sink: Tensor | None = None,
     probabilities: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """softmax(query key^T * scale + bias) value.
@@ -53,11 +56,15 @@ def attend(
     if alike > 1:
         if one_view:  # so do the heads of one group
             query = query.reshape(sources, groups, -1, width)
+            if view.bias is not None and view.bias.shape[1] != 1:
+                view = View(view.bias.reshape(view.bias.shape[0], groups, alike, -1))
+            if sink is not None:
+                sink = sink.view(groups, alike).repeat_interleave(each * queries, 1)
         else:
             key, value = (t.repeat_interleave(alike, 1) for t in (key, value))
     seen = None
-    if probabilities:
-        states, seen = _eager(query, key, value, view, scale, dropout)
+    if probabilities or softcap is not None or sink is not None:
+        states, seen = _eager(query, key, value, view, scale, dropout, softcap, sink)
         seen = _unfold(seen, rows, heads, queries, each)
     else:
         states = F.scaled_dot_product_attention(
@@ -74,16 +81,39 @@ def _unfold(x: Tensor, rows: int, heads: int, queries: int, each: int) -> Tensor
 
 
 def _eager(
-    query: Tensor, key: Tensor, value: Tensor, view: View, scale: float, dropout: float
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    view: View,
+    scale: float,
+    dropout: float,
+    softcap: float | None,
+    sink: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
+    """Written out: for attentions that are asked for, and for scores that the fused kernels do not know."""
     scores = query @ key.transpose(-1, -2) * scale
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
     if view.causal:
         hidden = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min / 2)
     if view.bias is not None:
         scores = scores + view.bias
+    if sink is not None:
+        nothing = sink.view(1, sink.shape[0], -1, 1).expand(*scores.shape[:3], 1)
+        scores = torch.cat((scores, nothing.to(scores.dtype)), -1)
     seen = torch.softmax(scores.float(), -1).to(value.dtype)
+    if sink is not None:
+        seen = seen[..., :-1]
     return F.dropout(seen, dropout) @ value, seen
+
+
+def leaned(view: View, more: Tensor, distance: Tensor) -> View:
+    """The view with a bias [1, heads, queries, keys] on its scores; a rule of causality is then written out."""
+    bias = more if view.bias is None else view.bias + more
+    if view.causal:
+        bias = bias + (distance > 0).to(bias.dtype) * (torch.finfo(bias.dtype).min / 2)
+    return View(bias)
 
 
 class Attention(nn.Module):
@@ -98,8 +128,11 @@ class Attention(nn.Module):
         self.key = nn.Linear(memory, spec.key_value_heads * spec.head_width, spec.input_bias)
         self.value = nn.Linear(memory, spec.key_value_heads * spec.head_width, spec.input_bias)
         self.output = nn.Linear(spec.heads * spec.head_width, width, spec.output_bias)
-        self.query_norm = Norm(spec.head_norm, spec.head_width) if spec.head_norm else None
-        self.key_norm = Norm(spec.head_norm, spec.head_width) if spec.head_norm else None
+        spans = spec.head_width if spec.head_norm_spans == "head" else 0
+        self.query_norm = Norm(spec.head_norm, spans or self.query.out_features) if spec.head_norm else None
+        self.key_norm = Norm(spec.head_norm, spans or self.key.out_features) if spec.head_norm else None
+        self.position_bias = nn.Embedding(spec.buckets.count, spec.heads) if spec.buckets else None
+        self.sink = nn.Parameter(torch.zeros(spec.heads)) if spec.sink else None
         self.gate = nn.Parameter(torch.zeros(1)) if spec.gate else None
         self.eager = False
         self.fast: dict[str, Linear] | None = None
@@ -109,18 +142,24 @@ class Attention(nn.Module):
         """[rows, time, heads * head_width] -> [rows, heads, time, head_width]"""
         return x.view(x.shape[0], x.shape[1], heads, self.spec.head_width).transpose(1, 2)
 
+    def _shaped(self, x: Tensor, heads: int, norm: Norm | None, rotation: Rotation | None) -> Tensor:
+        """Projected queries or keys [rows, time, heads * head_width], split, normed and turned."""
+        alone = self.spec.head_norm_spans == "head"
+        if norm is not None and not alone:
+            x = norm(x)
+        x = self._split(x, heads)
+        if norm is not None and alone:
+            x = norm(x)
+        if rotation is None or self.spec.rotary is None:
+            return x
+        return rotate(x, rotation, self.spec.rotary.layout)
+
     def _queries(self, projected: Tensor, rotation: Rotation | None) -> Tensor:
-        query = self._split(projected, self.spec.heads)
-        if self.query_norm is not None:
-            query = self.query_norm(query)
-        return rotate(query, rotation) if rotation is not None else query
+        return self._shaped(projected, self.spec.heads, self.query_norm, rotation)
 
     def _keys_values(self, key: Tensor, value: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor]:
-        key = self._split(key, self.spec.key_value_heads)
-        if self.key_norm is not None:
-            key = self.key_norm(key)
-        key = rotate(key, rotation) if rotation is not None else key
-        return key, self._split(value, self.spec.key_value_heads)
+        groups = self.spec.key_value_heads
+        return self._shaped(key, groups, self.key_norm, rotation), self._split(value, groups)
 
     def forward(
         self,
@@ -152,6 +191,8 @@ class Attention(nn.Module):
             view,
             scale=self.scale,
             dropout=self.spec.dropout if self.training else 0.0,
+            softcap=self.spec.softcap,
+            sink=self.sink,
             probabilities=seen is not None or self.eager,
         )
         if seen is not None and probabilities is not None:
@@ -159,6 +200,22 @@ class Attention(nn.Module):
         states = states.transpose(1, 2).flatten(2)
         out = product(self.output, states) if self.fast is None else self.fast["output"](states)
         return out if self.gate is None else out * torch.tanh(self.gate)
+
+    def lean(self, view: View, distance: Tensor, causal: bool) -> View:
+        """The view with what this block's own positions add to it; distance [queries, keys], key minus query."""
+        spec, dtype = self.spec, self.query.weight.dtype
+        if spec.alibi is not None:
+            steep = slopes(spec.heads, spec.alibi, distance.device)[:, None, None]
+            view = leaned(view, (steep * -distance.abs())[None].to(dtype), distance)
+        if self.position_bias is not None and spec.buckets is not None:
+            table = self.position_bias(bucket(spec.buckets, distance, causal))
+            view = leaned(view, table.permute(2, 0, 1)[None], distance)
+        return view
+
+    @property
+    def leans(self) -> bool:
+        """Whether positions add to this block's scores."""
+        return self.spec.alibi is not None or self.position_bias is not None
 
     def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """An encoder's states [sources, time, memory_width] -> keys and values [sources, groups, time, head_width]."""

@@ -19,8 +19,12 @@ def activate(name: str, x: Tensor) -> Tensor:
         return F.gelu(x)
     if name == "gelu_tanh":
         return F.gelu(x, approximate="tanh")
+    if name == "quick_gelu":
+        return x * torch.sigmoid(1.702 * x)
     if name == "relu":
         return F.relu(x)
+    if name == "relu_squared":
+        return F.relu(x).square()
     if name == "silu":
         return F.silu(x)
     return torch.tanh(x)
@@ -56,18 +60,22 @@ class FeedForward(nn.Module):
 class Layer(nn.Module):
     """One layer of a stack."""
 
+    self_attention_norm: Norm | None
+    cross_attention_norm: Norm | None
+    feed_forward_norm: Norm | None
+    self_attention_post_norm: Norm | None
+    cross_attention_post_norm: Norm | None
+    feed_forward_post_norm: Norm | None
+
     def __init__(self, spec: LayerSpec, width: int) -> None:
         super().__init__()
         self.spec = spec
         self.self_attention = Attention(spec.self_attention, width)
-        self.self_attention_norm = Norm(spec.norm, width)
-        if spec.cross_attention is not None:
-            self.cross_attention: Attention | None = Attention(spec.cross_attention, width)
-            self.cross_attention_norm: Norm | None = Norm(spec.norm, width)
-        else:
-            self.cross_attention = self.cross_attention_norm = None
+        self.cross_attention = Attention(spec.cross_attention, width) if spec.cross_attention else None
         self.feed_forward = FeedForward(spec.feed_forward, width)
-        self.feed_forward_norm = Norm(spec.norm, width)
+        for block in ("self_attention", "cross_attention", "feed_forward"):
+            for name in (f"{block}_norm", f"{block}_post_norm"):
+                setattr(self, name, Norm(spec.norm, width) if name in spec.norms else None)
 
     def forward(
         self,
@@ -84,21 +92,33 @@ class Layer(nn.Module):
 
         `memory` is the encoder's states, or the keys and values that this layer made of them before.
         """
-        pre = self.spec.order == "pre"
-        norm = self.self_attention_norm
-        out = self.self_attention(norm(x) if pre else x, view, rotation, cache, seen=seen)
-        x = self._add(x, out, norm)
-        norm_too = self.cross_attention_norm
-        if self.cross_attention is not None and norm_too is not None and memory is not None:
+        before = self._before("self_attention", x)
+        attended = self.self_attention(before, view, rotation, cache, seen=seen)
+        if self.spec.order == "parallel":
+            forward = before if self.spec.one_norm else self._before("feed_forward", x)
+            return x + self._dropped(attended) + self._dropped(self.feed_forward(forward))
+        x = self._add("self_attention", x, attended)
+        if self.cross_attention is not None and memory is not None:
             kept = self.cross_attention.remember(memory) if isinstance(memory, Tensor) else memory
-            out = self.cross_attention(norm_too(x) if pre else x, memory_view, memory=kept, seen=cross_seen)
-            x = self._add(x, out, norm_too)
-        norm = self.feed_forward_norm
-        return self._add(x, self.feed_forward(norm(x) if pre else x), norm)
+            before = self._before("cross_attention", x)
+            x = self._add("cross_attention", x, self.cross_attention(before, memory_view, memory=kept, seen=cross_seen))
+        return self._add("feed_forward", x, self.feed_forward(self._before("feed_forward", x)))
 
-    def _add(self, x: Tensor, out: Tensor, norm: Norm) -> Tensor:
-        """The residual, and in a post-norm layer the norm over it."""
-        if self.training:
-            out = F.dropout(out, self.spec.dropout)
-        x = x + out
-        return x if self.spec.order == "pre" else norm(x)
+    def _before(self, block: str, x: Tensor) -> Tensor:
+        """What a block reads."""
+        norm: Norm | None = getattr(self, f"{block}_norm")
+        return x if norm is None or self.spec.order in ("post", "after") else norm(x)
+
+    def _add(self, block: str, x: Tensor, out: Tensor) -> Tensor:
+        """The residual, and the norm over it or over what is added."""
+        order = self.spec.order
+        if order in ("sandwich", "after"):
+            norm: Norm = getattr(self, f"{block}_post_norm" if order == "sandwich" else f"{block}_norm")
+            return x + self._dropped(norm(out))
+        x = x + self._dropped(out)
+        return x if order == "pre" else getattr(self, f"{block}_norm")(x)
+
+    def _dropped(self, out: Tensor) -> Tensor:
+        if self.spec.residual_scale != 1.0:
+            out = out * self.spec.residual_scale
+        return F.dropout(out, self.spec.dropout) if self.training else out

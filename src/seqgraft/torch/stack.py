@@ -12,11 +12,12 @@ from torch.utils.checkpoint import checkpoint
 from seqgraft.spec import Head as HeadSpec
 from seqgraft.spec import Positions, Rotary
 from seqgraft.spec import Stack as StackSpec
-from seqgraft.torch.attention import Linear, View
+from seqgraft.torch.attention import Linear, View, leaned
 from seqgraft.torch.cache import EncoderDecoderCache
 from seqgraft.torch.layers import Layer, activate
 from seqgraft.torch.masks import any_hidden, see_all, see_own
 from seqgraft.torch.norm import Norm
+from seqgraft.torch.positions import bucket, rows_of, sines
 from seqgraft.torch.product import product
 from seqgraft.torch.rotary import Rotation, rotation
 
@@ -51,18 +52,27 @@ class Head(nn.Module):
     def __init__(self, spec: HeadSpec, width: int, vocabulary: int) -> None:
         super().__init__()
         self.spec = spec
-        self.dense = nn.Linear(width, width) if spec.transform else None
-        self.norm = Norm(spec.transform.norm, width) if spec.transform else None
-        self.output = nn.Linear(width, vocabulary, spec.bias)
+        transform = spec.transform
+        into = transform.width or width if transform else width
+        self.dense = nn.Linear(width, into, transform.bias) if transform else None
+        self.norm = Norm(transform.norm, into) if transform and transform.norm else None
+        self.output = nn.Linear(into, vocabulary, spec.bias)
         self.fast: dict[str, Linear] | None = None
         """Projections prepared for inference (`prepare.py`)."""
 
     def forward(self, states: Tensor) -> Tensor:
         """states [..., width] -> logits [..., vocabulary]"""
-        if self.spec.transform is not None and self.dense is not None and self.norm is not None:
+        if self.spec.transform is not None and self.dense is not None:
             states = product(self.dense, states) if self.fast is None else self.fast["dense"](states)
-            states = self.norm(activate(self.spec.transform.activation, states))
-        return product(self.output, states) if self.fast is None else self.fast["output"](states)
+            if self.spec.transform.activation is not None:
+                states = activate(self.spec.transform.activation, states)
+            if self.norm is not None:
+                states = self.norm(states)
+        if self.spec.scale != 1.0:
+            states = states * self.spec.scale
+        logits = product(self.output, states) if self.fast is None else self.fast["output"](states)
+        cap = self.spec.softcap
+        return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
 class Stack(nn.Module):
@@ -72,11 +82,18 @@ class Stack(nn.Module):
         super().__init__()
         self.spec = spec
         self.checkpointing = False
-        self.embed = nn.Embedding(spec.vocabulary, spec.width)
-        self.positions = nn.Embedding(spec.positions.rows, spec.width) if spec.positions else None
-        self.token_types = nn.Embedding(spec.token_types, spec.width) if spec.token_types else None
-        self.embed_norm = Norm(spec.embed_norm, spec.width) if spec.embed_norm else None
-        self.layers = nn.ModuleList(Layer(layer, spec.width) for layer in spec.layers)
+        width = spec.sum_width
+        learned = spec.positions is not None and spec.positions.kind == "learned"
+        self.embed = nn.Embedding(spec.vocabulary, spec.embed_width)
+        self.positions = nn.Embedding(spec.positions.rows, width) if spec.positions and learned else None
+        self.token_types = nn.Embedding(spec.token_types, width) if spec.token_types else None
+        self.constants = nn.ModuleDict({c.name: nn.Embedding(c.rows, width) for c in spec.constants})
+        self.embed_norm = Norm(spec.embed_norm, width) if spec.embed_norm else None
+        self.widen = nn.Linear(spec.narrow.width, spec.width, spec.narrow.bias) if spec.narrow else None
+        heads = spec.layers[0].self_attention.heads
+        self.position_bias = nn.Embedding(spec.position_bias.count, heads) if spec.position_bias else None
+        own = {i: Layer(spec.layers[i], spec.width) for i in spec.owners}
+        self.layers = nn.ModuleList(own[i] for i in spec.shared or spec.owners)
         self.final_norm = Norm(spec.final_norm, spec.width) if spec.final_norm else None
         self.head = Head(spec.head, spec.width, spec.vocabulary) if spec.head else None
         self.tie()
@@ -107,7 +124,7 @@ class Stack(nn.Module):
         memory = memory or Memory()
         past = cache.get_seq_length() if cache is not None else 0
         x = self._embed(ids, embeddings, mask, positions, token_types, past)
-        views, turns = self._geometry(x, mask, positions, past)
+        views, turns, distance = self._geometry(x, mask, positions, past)
         memory_view = see_all(any_hidden(memory.mask), x.dtype)
         for index, layer in enumerate(self._layers()):
             if record.states is not None:
@@ -116,9 +133,12 @@ class Stack(nn.Module):
             kept = cache.memory[index] if cache is not None else None
             if kept is None and memory.states is not None and layer.cross_attention is not None and cache is not None:
                 kept = cache.memory[index] = layer.cross_attention.remember(memory.states)
+            view = views[own.window]
+            if layer.self_attention.leans and distance is not None:
+                view = layer.self_attention.lean(view, distance, self.spec.causal)
             arguments = (
                 x,
-                views[own.window],
+                view,
                 turns.get(own.rotary),
                 cache.layers[index] if cache is not None else None,
                 kept if kept is not None else memory.states,
@@ -132,6 +152,7 @@ class Stack(nn.Module):
                 x = layer(*arguments)
         if self.final_norm is not None:
             x = self.final_norm(x)
+        x = F.dropout(x, self.spec.final_dropout, self.training)
         if record.states is not None:
             record.states.append(x)
         return x
@@ -160,28 +181,43 @@ class Stack(nn.Module):
             raise ValueError("Exactly one of token ids and embeddings must be given.")
         x = embeddings if embeddings is not None else self.embed(ids)
         if spec.embed_scale != 1.0 and embeddings is None:
-            x = x * spec.embed_scale
-        time = x.shape[1]
+            x = x * torch.tensor(spec.embed_scale, dtype=x.dtype)  # rounded as the published models round it
+        if self.widen is not None and spec.sum_width == spec.width:
+            x = product(self.widen, x)
         if self.token_types is not None:
             types = self.token_types.weight[0] if token_types is None else self.token_types(token_types)
             x = x + types
-        if self.positions is not None and spec.positions is not None:
-            if positions is None:
-                if past + time > spec.positions.longest:
-                    raise ValueError(
-                        f"A sequence must have at most {spec.positions.longest} tokens, the length of the table of "
-                        f"positions, but has {past + time}."
-                    )
-                positions = rows_of(spec.positions, mask, past, time, x.device)
-            x = x + self.positions(positions)
+        if spec.positions is not None:
+            x = x + self._positions(spec.positions, x, mask, positions, past)
+        for constant in spec.constants:
+            x = x + constant.times * cast("nn.Embedding", self.constants[constant.name]).weight[0]
         if self.embed_norm is not None:
             x = self.embed_norm(x)
-        return F.dropout(x, spec.embed_dropout, self.training)
+        x = F.dropout(x, spec.embed_dropout, self.training)
+        return product(self.widen, x) if self.widen is not None and spec.sum_width != spec.width else x
+
+    def _positions(self, spec: Positions, x: Tensor, mask: Tensor | None, rows: Tensor | None, past: int) -> Tensor:
+        """What the absolute positions add, [rows or 1, time, width]; `rows` overrides what would be counted."""
+        time = x.shape[1]
+        if rows is None:
+            if past + time > spec.longest:
+                raise ValueError(
+                    f"A sequence must have at most {spec.longest} tokens, the length of the table of positions, "
+                    f"but has {past + time}."
+                )
+            rows = rows_of(spec, mask, past, time, x.device)
+        if self.positions is None:
+            return sines(spec, rows, x.shape[-1], x.dtype)
+        added: Tensor = self.positions(rows)
+        return added
 
     def _geometry(
         self, x: Tensor, mask: Tensor | None, positions: Tensor | None, past: int
-    ) -> tuple[dict[Window, View], dict[Rotary | None, Rotation]]:
-        """Views by window and rotations by rotary spec: each is computed once, however many layers share it."""
+    ) -> tuple[dict[Window, View], dict[Rotary | None, Rotation], Tensor | None]:
+        """Views by window and rotations by rotary spec, each computed once, however many layers share it.
+
+        The third is the distance of keys from queries [queries, keys], where a layer's scores depend on it.
+        """
         time = x.shape[1]
         mask = any_hidden(mask)
         views: dict[Window, View] = {}
@@ -201,12 +237,13 @@ class Stack(nn.Module):
             if own.rotary is not None and own.rotary not in turns:
                 places = positions if positions is not None else torch.arange(past, past + time, device=x.device)[None]
                 turns[own.rotary] = rotation(own.rotary, places, own.head_width, x.dtype)
-        return views, turns
-
-
-def rows_of(spec: Positions, mask: Tensor | None, past: int, time: int, device: torch.device) -> Tensor:
-    """The rows [rows or 1, time] of the table of positions for `time` tokens after `past` ones."""
-    if spec.counted == "all" or mask is None:
-        return torch.arange(past + spec.offset, past + time + spec.offset, device=device)[None]
-    counted = mask.long()
-    return (counted.cumsum(-1) * counted + spec.offset - 1)[:, past:]
+        leaning = any(layer.self_attention.alibi or layer.self_attention.buckets for layer in self.spec.layers)
+        if self.position_bias is None and not leaning:
+            return views, turns, None
+        distance = torch.arange(past + time, device=x.device)[None, :]
+        distance = distance - torch.arange(past, past + time, device=x.device)[:, None]
+        if self.position_bias is not None and self.spec.position_bias is not None:
+            table = self.position_bias(bucket(self.spec.position_bias, distance, self.spec.causal))
+            lean = table.permute(2, 0, 1)[None].to(x.dtype)
+            views = {window: leaned(view, lean, distance) for window, view in views.items()}
+        return views, turns, distance

@@ -1,0 +1,147 @@
+"""What one attention block computes: norms, positions that enter its scores, its heads and its view."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from seqgraft.errors import SpecError
+from seqgraft.spec.checks import at_least, one_of, probability
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Layer normalisation (Ba et al. 2016), or by the root mean square alone (Zhang & Sennrich 2019)."""
+
+    kind: Literal["layer", "rms"]
+    eps: float
+    bias: bool = True
+    offset: float = 0.0
+    """Added to the weight before use (Gemma stores weight - 1); the product is then taken in float32."""
+
+    def __post_init__(self) -> None:
+        one_of("Norm.kind", self.kind, ("layer", "rms"))
+        at_least("Norm.eps", self.eps, 0)
+        if self.kind == "rms" and self.bias:
+            raise SpecError("Norm.bias must be False for the kind 'rms', but is True.")
+
+
+@dataclass(frozen=True)
+class RotaryScaling:
+    """How rotary angles are stretched beyond the lengths that a model was trained on first.
+
+    linear: positions divided by `factor` (Chen et al. 2023). dynamic: theta grows with the sequence beyond
+    `original` (NTK-aware). llama3: slow angles divided by `factor`, fast ones kept, `low` and `high` between them
+    (Llama 3.1). yarn: the same by number of turns, `low` and `high` being beta_slow and beta_fast (Peng et al. 2023).
+    longrope: each angle divided by its own factor, `short` up to `original` and `long` beyond (Ding et al. 2024).
+    """
+
+    kind: Literal["linear", "dynamic", "llama3", "yarn", "longrope"]
+    factor: float = 1.0
+    original: int = 0
+    low: float = 0.0
+    high: float = 0.0
+    short: tuple[float, ...] = ()
+    long: tuple[float, ...] = ()
+    magnitude: float = 1.0
+    """Factor of the cosines and sines."""
+    whole_turns: bool = True
+    """yarn: whether the range of corrected angles is rounded outwards."""
+
+    def __post_init__(self) -> None:
+        one_of("RotaryScaling.kind", self.kind, ("linear", "dynamic", "llama3", "yarn", "longrope"))
+        if self.kind != "longrope":
+            at_least("RotaryScaling.factor", self.factor, 1)
+        if self.kind != "linear":
+            at_least("RotaryScaling.original", self.original, 1)
+        if self.kind == "longrope" and (not self.short or len(self.short) != len(self.long)):
+            raise SpecError("RotaryScaling of the kind 'longrope' needs as many short as long factors, at least one.")
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Rotary positions (Su et al. 2021)."""
+
+    theta: float
+    width: int | None = None
+    """How many of a head's numbers turn, the first ones; None means all."""
+    layout: Literal["halves", "pairs"] = "halves"
+    """Whether a number turns against the one half the width further, or against its neighbour."""
+    scaling: RotaryScaling | None = None
+
+    def __post_init__(self) -> None:
+        at_least("Rotary.theta", self.theta, 1)
+        one_of("Rotary.layout", self.layout, ("halves", "pairs"))
+        if self.width is not None and (self.width < 2 or self.width % 2):
+            raise SpecError(f"Rotary.width must be an even number of at least 2, but is {self.width}.")
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """A learned bias on the scores by distance, in buckets that widen with it (Raffel et al. 2020)."""
+
+    count: int
+    longest: int
+    """Distance from which all positions share the last bucket."""
+
+    def __post_init__(self) -> None:
+        at_least("Buckets.count", self.count, 4)
+        at_least("Buckets.longest", self.longest, self.count // 2)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One attention block: self-attention, or cross-attention when `memory_width` is set."""
+
+    heads: int
+    key_value_heads: int
+    head_width: int
+    input_bias: bool = False
+    """Whether the query, key and value projections have a bias."""
+    output_bias: bool = False
+    scale: float | None = None
+    """Factor of the scores; None means head_width ** -0.5."""
+    rotary: Rotary | None = None
+    window: tuple[int, int] | None = None
+    """Positions visible (back, ahead) of a query, both inclusive, beside its own; None means all."""
+    buckets: Buckets | None = None
+    """A table of this block's own; a table that all layers share is the stack's."""
+    alibi: float | None = None
+    """Scores fall linearly with distance (Press et al. 2022); the number is the exponent of the steepest slope."""
+    softcap: float | None = None
+    """c: the scores become c * tanh(scores / c) (Gemma 2)."""
+    sink: bool = False
+    """A learned score a head for looking at nothing (GPT-OSS)."""
+    head_norm: Norm | None = None
+    """Norm of the queries and keys before the rotation."""
+    head_norm_spans: Literal["head", "all"] = "head"
+    """Whether that norm is taken over each head's numbers or over all heads' together (OLMo 2)."""
+    memory_width: int | None = None
+    """Width of the states attended to, when they are another stack's."""
+    gate: Literal["tanh"] | None = None
+    """A learned scalar g multiplies the block's output by tanh(g); g starts at 0 (Flamingo, Alayrac et al. 2022)."""
+    dropout: float = 0.0
+    """Of the attention probabilities."""
+
+    def __post_init__(self) -> None:
+        for name in ("heads", "key_value_heads", "head_width"):
+            at_least(f"Attention.{name}", getattr(self, name), 1)
+        if self.heads % self.key_value_heads:
+            raise SpecError(
+                f"The number of key-value heads must divide the number of attention heads ({self.heads}), "
+                f"but is {self.key_value_heads}."
+            )
+        if self.rotary is not None and (self.rotary.width or self.head_width) % 2:
+            raise SpecError(f"Rotary positions need an even head width, but it is {self.head_width}.")
+        if self.rotary is not None and (self.rotary.width or 0) > self.head_width:
+            raise SpecError(
+                f"Rotary.width must be at most the head width ({self.head_width}), but is {self.rotary.width}."
+            )
+        if self.window is not None and min(self.window) < 0:
+            raise SpecError(f"Attention.window must hold two numbers of at least 0, but is {self.window}.")
+        one_of("Attention.head_norm_spans", self.head_norm_spans, ("head", "all"))
+        if self.memory_width is not None:
+            at_least("Attention.memory_width", self.memory_width, 1)
+            if self.rotary or self.window or self.buckets or self.alibi:
+                raise SpecError(
+                    "Cross-attention has no positions and no window of its own."
+                )
+        probability("Attention.dropout", self.dropout)
