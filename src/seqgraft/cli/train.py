@@ -150,6 +150,7 @@ def _set_length(model: Any, longest: int) -> None:
     if settings.max_length is None and settings.max_new_tokens is None:
         positions = decoder_spec(model.config.decoder).positions
         settings.max_new_tokens = longest if positions is None else min(longest, positions.longest - 1)
+        settings._from_model_config = None  # which would have readers make it again
         note(f"Outputs will have at most {settings.max_new_tokens} tokens (max_new_tokens in generation_config.json).")
 
 
@@ -157,7 +158,7 @@ def _show(result: Any) -> None:
     from seqgraft.cli import tables
 
     facts = [
-        ("steps", f"{result.steps:,} with {result.pairs:,} pairs in {result.seconds:,.0f} seconds"),
+        ("steps", f"{result.steps:,} with {result.pairs:,} pairs in {result.seconds:,.1f} seconds"),
         ("speed", f"{result.target_tokens_per_second:,.0f} target tokens per second"),
         ("loss", f"{result.train_loss:.3f} in the last steps"),
     ]

@@ -173,8 +173,8 @@ class Text2TextGenerationPipeline:
                 continue
             if not asked.cuts:
                 raise GenerationError(
-                    f"Input {asked.place(done + index)} has {length} tokens, but must have at most {limit}, the encoder's "
-                    "positions: pass truncation=True to read its beginning, or split it."
+                    f"Input {asked.place(done + index)} has {length} tokens, but must have at most {limit}, the "
+                    "encoder's positions: pass truncation=True to read its beginning, or split it."
                 )
             logger.info("Input %d has %d tokens: the first %d are read.", asked.place(done + index), length, limit)
             truncation = True if asked.truncation is True else asked.truncation
