@@ -122,9 +122,8 @@ def test_by_keyword(written, tmp_path):
 
 def test_the_last_word_counts():
     model = _bare()
-    for number, place in enumerate(PLACES[:3] * 2):
-        place_config = [model.config, model.config.decoder, model.generation_config][number % 3]
-        place_config.eos_token_id = 10 + number
+    for number, place in enumerate([model.config, model.config.decoder, model.generation_config] * 2):
+        place.eos_token_id = 10 + number
         assert model.config.eos_token_id == model.generation_config.eos_token_id == 10 + number
 
 
@@ -172,7 +171,9 @@ def test_our_folder_generates_there(tmp_path):
     _on_config(model)
     model.save_pretrained(tmp_path)
     theirs = transformers.EncoderDecoderModel.from_pretrained(tmp_path)
-    assert torch.equal(theirs.generate(tiny.source(), max_new_tokens=5), model.generate(tiny.source(), max_new_tokens=5))
+    assert torch.equal(
+        theirs.generate(tiny.source(), max_new_tokens=5), model.generate(tiny.source(), max_new_tokens=5)
+    )
 
 
 def test_copies_have_ids_of_their_own():

@@ -160,7 +160,7 @@ def test_said_to_be_tied_but_different(tmp_path, caplog):
 def test_halves_that_cannot_be_tied_are_an_error(decoder):
     with pytest.raises(ValueError, match="`tie_encoder_decoder` needs halves alike, but"):
         tiny.pair("bert", decoder, tie_encoder_decoder=True)
-    with pytest.raises(ValueError, match="`tie_encoder_decoder` needs halves alike, but 'embed.weight'"):
+    with pytest.raises(ValueError, match=r"`tie_encoder_decoder` needs halves alike, but 'embed.weight'"):
         tiny.pair("bert", "bert", tie_encoder_decoder=True, decoder__vocab_size=50)
 
 
@@ -207,10 +207,10 @@ def test_a_resized_vocabulary_stays_tied(tmp_path):
     """Both halves need the same table, so they are resized together or not saved as tied."""
     model = tiny.pair(tie_encoder_decoder=True)
     model.decoder.resize_token_embeddings(tiny.VOCAB + 3)
-    with pytest.raises(ValueError, match="needs halves alike, but 'embed.weight'"):
+    with pytest.raises(ValueError, match=r"needs halves alike, but 'embed.weight'"):
         model.save_pretrained(tmp_path)
     model.encoder.resize_token_embeddings(tiny.VOCAB + 3)
-    with pytest.raises(ValueError, match="must share 'embed.weight', but each has its own: call model.tie_weights"):
+    with pytest.raises(ValueError, match=r"must share 'embed.weight', but each has its own: call model.tie_weights"):
         model.save_pretrained(tmp_path)
     model.tie_weights()
     assert _tied(model)

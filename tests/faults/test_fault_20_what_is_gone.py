@@ -37,5 +37,5 @@ def test_the_reference_refuses(tmp_path):
 def test_one_model_stays_one_model(family, written):
     model = AutoModelForCausalLM.from_pretrained(written[family])
     assert type(model).__name__ == tiny.causal_class(family).__name__
-    with pytest.raises(ValueError, match="model_type must be 'encoder-decoder'.*from_encoder_decoder_pretrained"):
+    with pytest.raises(ValueError, match=r"model_type must be 'encoder-decoder'.*from_encoder_decoder_pretrained"):
         seqgraft.AutoModelForSeq2SeqLM.from_pretrained(written[family])

@@ -16,6 +16,7 @@ from seqgraft.families import family
 from seqgraft.families.configuration import GENERATION_FIELDS, PretrainedConfig
 from seqgraft.spec import Graft
 from seqgraft.torch.half import CausalModel, EncoderModel
+from seqgraft.torch.matching import check_kinds
 
 if TYPE_CHECKING:
     from seqgraft.torch.model import EncoderDecoderModel
@@ -152,16 +153,3 @@ def _apply(model: EncoderDecoderModel, both: dict[str, Any], encoder: bool, deco
         model.set_attn_implementation(both["attn_implementation"])
     if model.enc_to_dec_proj is not None:
         model.enc_to_dec_proj.to(device=model.decoder.device, dtype=model.decoder.dtype)
-
-
-def check_kinds(encoder: Any, decoder: Any) -> None:
-    """A half that is handed in is one of ours, and on its own side."""
-    kinds = (
-        ("encoder", encoder, EncoderModel, "the bare body of a family, such as BertModel"),
-        ("decoder", decoder, CausalModel, "a model with a language-model head, such as BertLMHeadModel"),
-    )
-    for side, half, kind, what in kinds:
-        if half is not None and not isinstance(half, kind):
-            raise ConfigurationError(
-                f"`{side}` must be {what} of this library, but is a {type(half).__name__} of {type(half).__module__}."
-            )

@@ -1,8 +1,10 @@
 """Special ids set anywhere hold everywhere: a model's configurations and its generation settings tell each other."""
 
+import copy
 from typing import Any
 
 from seqgraft.config import SPECIAL_IDS, EncoderDecoderConfig
+from seqgraft.errors import ConfigurationError
 from seqgraft.families.configuration import GENERATION_FIELDS
 from seqgraft.generation import GenerationConfig
 
@@ -35,6 +37,22 @@ def link(config: EncoderDecoderConfig, generation: GenerationConfig) -> None:
     object.__setattr__(config, "_on_change", to_generation)
     object.__setattr__(config.decoder, "_on_change", to_pair)
     generation.on_change = to_config
+
+
+def adopted(
+    config: EncoderDecoderConfig, old: EncoderDecoderConfig, generation: GenerationConfig
+) -> EncoderDecoderConfig:
+    """A copy of `config` to take the place of `old`: the halves stay, and what it says of generation counts."""
+    if not isinstance(config, EncoderDecoderConfig):
+        raise ConfigurationError(f"`config` must be an EncoderDecoderConfig, but is a {type(config).__name__}.")
+    unlink(old, generation)
+    made = copy.deepcopy(config)
+    made.encoder, made.decoder = old.encoder, old.decoder
+    said = {name: value for name, value in vars(made).items() if _shared(name) and value is not None}
+    link(made, generation)
+    for name, value in said.items():
+        setattr(made, name, value)
+    return made
 
 
 def unlink(config: EncoderDecoderConfig, generation: GenerationConfig) -> None:

@@ -7,20 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqgraft.config import EncoderDecoderConfig, encoder_spec
+from seqgraft.config import EncoderDecoderConfig
 from seqgraft.errors import ConfigurationError
-from seqgraft.families import family
 from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.generation import GenerationConfig
 from seqgraft.generation.outputs import BaseModelOutput, Seq2SeqLMOutput
 from seqgraft.torch.cache import EncoderDecoderCache
-from seqgraft.torch.compose import check_kinds, compose
+from seqgraft.torch.compose import compose
 from seqgraft.torch.decoding import CausalDecoding, DecodingState
 from seqgraft.torch.folder import load_pair, save_pair
 from seqgraft.torch.generate import GenerationMixin
 from seqgraft.torch.half import CausalModel, EncoderModel
-from seqgraft.torch.link import link, unlink
+from seqgraft.torch.link import adopted, link, unlink
 from seqgraft.torch.loss import IGNORED, cross_entropy
+from seqgraft.torch.matching import check_halves, check_kinds
 from seqgraft.torch.pretrained import Pretrained
 from seqgraft.torch.product import product
 from seqgraft.torch.search_prompt import inferred_mask
@@ -39,7 +39,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
     A model made here has fresh weights where no half is given, and is in eval mode.
     """
 
-    config: EncoderDecoderConfig
+    _config: EncoderDecoderConfig
     _generation_config: GenerationConfig
     main_input_name = "input_ids"
 
@@ -62,13 +62,12 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         config = copy.deepcopy(config)
         self.encoder = encoder if encoder is not None else EncoderModel(config.encoder, fill=fill)
         self.decoder = decoder if decoder is not None else CausalModel(config.decoder, fill=fill)
-        self._check_halves(config)
+        check_halves(self.encoder, self.decoder)
         config.encoder, config.decoder = self.encoder.config, self.decoder.config
-        self.config = config
+        self._config = config
         self.enc_to_dec_proj: nn.Linear | None = None
         if config.bridge is not None:
             self.enc_to_dec_proj = self._fresh_bridge(config.bridge, fill)
-        self.carried: dict[str, Tensor] = {}
         if self.encoder.pooler is not None:  # no part of what a pair computes: it would wait for a gradient
             self.encoder.pooler.requires_grad_(False)
         self.generation_config = GenerationConfig.from_model_config(config)
@@ -83,32 +82,14 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         nn.init.zeros_(bridge.bias)
         return bridge
 
-    def _check_halves(self, config: EncoderDecoderConfig) -> None:
-        if self.encoder.spec.sees_memory:
-            raise ConfigurationError(
-                "`encoder` must have no cross-attention, but has it and would never use it: load it with "
-                "`add_cross_attention=False`."
-            )
-        if self.encoder.spec.causal and not family(self.encoder.config.model_type).sees_back:
-            raise ConfigurationError(
-                "`encoder` must see its whole source, but is causal: load it with `is_decoder=False`."
-            )
-        if not self.decoder.spec.sees_memory:
-            raise ConfigurationError(
-                "`decoder` must have cross-attention, but has none and would ignore its encoder. Set "
-                "`is_decoder=True` and `add_cross_attention=True` in its configuration when you load it, or use "
-                "EncoderDecoderModel.from_encoder_decoder_pretrained, which does."
-            )
-        if not self.decoder.spec.causal:
-            raise ConfigurationError(
-                "`decoder` must be causal, but sees the future. Set `is_decoder=True` in its configuration when you "
-                "load it, or use EncoderDecoderModel.from_encoder_decoder_pretrained, which does."
-            )
-        reads, width = self.decoder.config.cross_attention_hidden_size, encoder_spec(self.encoder.config).width
-        if reads is not None and reads != width:
-            raise ConfigurationError(
-                f"`decoder.cross_attention_hidden_size` must be the encoder's width ({width}), but is {reads}."
-            )
+    @property
+    def config(self) -> EncoderDecoderConfig:
+        """What holds for the pair, and the halves' own configurations."""
+        return self._config
+
+    @config.setter
+    def config(self, value: EncoderDecoderConfig) -> None:
+        self._config = adopted(value, self._config, self._generation_config)
 
     @property
     def generation_config(self) -> GenerationConfig:

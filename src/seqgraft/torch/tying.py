@@ -2,7 +2,6 @@
 
 from seqgraft.errors import ConfigurationError
 from seqgraft.spec import parameters
-from seqgraft.torch.pretrained import place
 from seqgraft.torch.stack import Stack
 
 
@@ -38,9 +37,3 @@ def check_tied(encoder: Stack, decoder: Stack) -> None:
                 f"`tie_encoder_decoder` is True, so the halves must share '{name}', but each has its own: call "
                 "model.tie_weights(), which keeps the decoder's, or set model.config.tie_encoder_decoder to False."
             )
-
-
-def untie_halves(encoder: Stack, decoder: Stack) -> None:
-    """Give the encoder parameters of its own again, with the values that it shared."""
-    for name in tied_names(encoder, decoder):
-        place(encoder, name, decoder.get_parameter(name).detach().clone())
