@@ -20,7 +20,8 @@ def test_help_imports_no_framework(shell):
         "sys.argv = ['seqgraft', '--help']\n"
         "try:\n    runpy.run_module('seqgraft', run_name='__main__')\n"
         "except SystemExit as end:\n    assert end.code == 0\n"
-        "heavy = {'torch', 'transformers', 'lightning', 'jax', 'tensorflow', 'tokenizers', 'numpy'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'lightning', 'jax', 'tensorflow', 'tokenizers', 'numpy'}\n"
+        "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "print('light')\n"
     )
@@ -58,9 +59,7 @@ def test_failures_are_one_line_without_a_traceback(seqgraft, tmp_path):
     done = seqgraft("run", "--task", "summarization", "--model", tmp_path)
     assert done.exit_code == 1
     assert done.stdout == ""
-    assert done.stderr == f"Error: '{tmp_path}' must hold config.json, but holds nothing.\n" or done.stderr.startswith(
-        f"Error: '{tmp_path}' must hold "
-    )
+    assert done.stderr.startswith(f"Error: '{tmp_path}' must hold ")
     assert done.stderr.count("\n") == 1
     shown = seqgraft("run", "--task", "summarization", "--model", tmp_path, "--debug")
     assert shown.exit_code == 1

@@ -76,6 +76,10 @@ def options(
     no_dropout: Annotated[
         bool, _option("--no-dropout", panel=_RATES, metavar=None, help="Serves short trainings.")
     ] = False,
+    output_prior: Annotated[
+        bool,
+        _option("--output-prior", panel=_RATES, metavar=None, help="Start a fresh head at the labels' frequencies."),
+    ] = False,
     precision: Annotated[
         Precision, _option(panel=_RATES, metavar="T", help="Of products: float32 or bfloat16; weights stay float32.")
     ] = Precision.float32,
