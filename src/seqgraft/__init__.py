@@ -37,7 +37,7 @@ def _families() -> dict[str, str]:
     places = {}
     for entry in ENTRIES.values():
         places[entry.config] = f"families.{entry.module}"
-        places[entry.body] = places[entry.causal] = "torch.auto"
+        places |= {name: "torch.auto" for name in (entry.body, entry.causal) if name}
     return places
 
 

@@ -145,12 +145,12 @@ def config_class(model_type: str) -> type[PretrainedConfig]:
 
 def encoder_spec(config: PretrainedConfig) -> Stack:
     """What a configuration computes as an encoder."""
-    return family(config.model_type).encoder.spec(config)
+    return family(config.model_type).half("encoder").spec(config)
 
 
 def decoder_spec(config: PretrainedConfig) -> Stack:
     """What a configuration computes as a decoder."""
-    return family(config.model_type).decoder.spec(config)
+    return family(config.model_type).half("decoder").spec(config)
 
 
 def _configuration(half: Any, side: str) -> PretrainedConfig:

@@ -22,8 +22,8 @@ class Entry:
     config: str
     body: str
     """The class of the bare body: an encoder."""
-    causal: str
-    """The class with a language-model head: a decoder."""
+    causal: str | None = None
+    """The class with a language-model head: a decoder. None where the family has none."""
 
 
 ENTRIES: dict[str, Entry] = {

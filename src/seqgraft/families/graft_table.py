@@ -12,5 +12,7 @@ def graft_table(family: Family, config: PretrainedConfig) -> Table:
     """Canonical name -> shape of the tensors that the decoder has because it sees an encoder."""
     plain = copy.copy(config)
     plain.add_cross_attention = False
-    without = parameters(family.decoder.spec(plain))
-    return {name: shape for name, shape in parameters(family.decoder.spec(config)).items() if name not in without}
+    without = parameters(family.half("decoder").spec(plain))
+    return {
+        name: shape for name, shape in parameters(family.half("decoder").spec(config)).items() if name not in without
+    }

@@ -141,7 +141,5 @@ class Attention:
         if self.memory_width is not None:
             at_least("Attention.memory_width", self.memory_width, 1)
             if self.rotary or self.window or self.buckets or self.alibi:
-                raise SpecError(
-                    "Cross-attention has no positions and no window of its own."
-                )
+                raise SpecError("Cross-attention has no positions and no window of its own.")
         probability("Attention.dropout", self.dropout)

@@ -75,7 +75,10 @@ class AutoModelForCausalLM(_Auto):
     def _class_of(cls, config: PretrainedConfig) -> Any:
         if isinstance(config, EncoderDecoderConfig):
             return EncoderDecoderModel
-        return model_class(ENTRIES[config.model_type].causal)
+        causal = ENTRIES[config.model_type].causal
+        if causal is None:
+            raise ConfigurationError(f"'{config.model_type}' must be a decoder, but is published as an encoder alone.")
+        return model_class(causal)
 
 
 class AutoModelForSeq2SeqLM(_Auto):

@@ -69,8 +69,7 @@ class Half(Stack, Pretrained):
 
     @classmethod
     def _declared(cls, config: PretrainedConfig) -> Declared:
-        declared: Declared = getattr(family(config.model_type), cls.side)
-        return declared
+        return family(config.model_type).half(cls.side)
 
     def names(self) -> Names:
         """How this half's checkpoint names its tensors."""
@@ -212,7 +211,7 @@ class Half(Stack, Pretrained):
 
     def _class_name(self) -> str:
         entry = ENTRIES[self.config.model_type]
-        return entry.body if self.side == "encoder" else entry.causal
+        return entry.body if self.side == "encoder" or entry.causal is None else entry.causal
 
     def _save_generation(self, staged: os.PathLike[str]) -> None:
         """For what generates."""
