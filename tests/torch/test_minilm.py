@@ -60,6 +60,7 @@ def test_as_an_encoder(inputs: Any, tmp_path: Path, attention: str) -> None:
     assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in opened.state_dict().items())
 
 
+@pytest.mark.long
 def test_as_a_pair(inputs: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
     ours = EncoderDecoderModel.from_encoder_decoder_pretrained(FOLDER, FOLDER)
