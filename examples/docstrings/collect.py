@@ -116,15 +116,20 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def is_held_out(module: str) -> bool:
-    """Which side of the split a top-level module is on, the same on every machine."""
-    return int(digest("split " + module)[:8], 16) / 16**8 < HELD_OUT
-
-
 def split(pairs: list[Docstring]) -> tuple[list[Docstring], list[Docstring]]:
-    """(to train on, held out), by top-level module."""
-    train = [pair for pair in pairs if not is_held_out(pair.module)]
-    return train, [pair for pair in pairs if is_held_out(pair.module)]
+    """(to train on, held out), by top-level module.
+
+    Which side a module is on depends on its name alone, the same on every machine; where that would hold none of
+    several modules out, the one that comes nearest is.
+    """
+    modules = sorted({pair.module for pair in pairs}, key=_share)
+    held = {module for module in modules if _share(module) < HELD_OUT} or set(modules[: len(modules) > 1])
+    train = [pair for pair in pairs if pair.module not in held]
+    return train, [pair for pair in pairs if pair.module in held]
+
+
+def _share(module: str) -> float:
+    return int(digest("split " + module)[:8], 16) / 16**8
 
 
 def cached(folder: Path, places: list[Path] | None = None) -> tuple[list[Docstring], bool]:

@@ -9,22 +9,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 import seqgraft
 
 WORDS = [
-    "the",
-    "cat",
-    "dog",
-    "sat",
-    "ran",
-    "on",
-    "mat",
-    "a",
-    "red",
-    "blue",
-    "tree",
-    "house",
-    "small",
-    "big",
-    "sings",
-    "sees",
+    *("the", "cat", "dog", "sat", "ran", "on", "mat", "a"),
+    *("red", "blue", "tree", "house", "small", "big", "sings", "sees"),
 ]
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 GPT2_SIZES = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}

@@ -21,6 +21,7 @@ from seqgraft.torch.weights import stale_weights
 from seqgraft.training import schedule
 from seqgraft.training.data import TokenizedPairs
 from seqgraft.training.groups import freeze as freeze_named
+from seqgraft.training.initial import set_output_prior
 from seqgraft.training.metrics import mean_loss
 from seqgraft.training.pairs import Pair
 from seqgraft.training.plan import BatchPlan
@@ -83,6 +84,7 @@ def train(
     gradient_clip: float | None = 1.0,
     freeze: Sequence[str] = (),
     dropout: bool = True,
+    output_prior: bool = False,
     precision: Literal["float32", "bfloat16"] = "float32",
     device: str = "auto",
     seed: int = 0,
@@ -108,6 +110,8 @@ def train(
         warmup: the share of the training in which the rate rises.
         freeze: patterns of canonical parameter names, `encoder.*` for one.
         dropout: False switches it off, which serves short trainings.
+        output_prior: start the output's bias at the logarithm of the labels' frequencies (`set_output_prior`); for a
+            fresh head.
         precision: "bfloat16" computes products in it and keeps the weights in float32.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         seed: of the order of the pairs and of dropout; it sets the global random states.
@@ -144,6 +148,8 @@ def train(
     cut = {"max_source_length": max_source_length, "max_target_length": max_target_length}
     data = TokenizedPairs.make(train_pairs, model, tokenizer, **cut)
     valid = None if valid_pairs is None else TokenizedPairs.make(valid_pairs, model, tokenizer, **cut)
+    if output_prior:
+        set_output_prior(model, data)
     plan = BatchPlan(
         data.sources.lengths(), data.targets.lengths(), tokens=tokens_per_batch, rows=rows_per_batch, seed=seed
     )
