@@ -170,9 +170,9 @@ def test_every_argument(held: Any, decoder: str) -> None:
     with pytest.raises(TypeError, match="surprise"):
         ours(**inputs, surprise=1)
     assert torch.equal(ours(**inputs, output_attentions=False, use_cache=False).logits, plain)
-    with_loss = ours(**source("bert"), labels=labels(), num_items_in_batch=5)
-    count = int((labels() != -100).sum())
-    assert distance(with_loss.loss * 5, ours(**source("bert"), labels=labels()).loss * count) < BOUND
+    total = ours(**source("bert"), labels=labels()).loss * (labels() != -100).sum()
+    for items in (5, torch.tensor(5)):
+        assert distance(ours(**source("bert"), labels=labels(), num_items_in_batch=items).loss * 5, total) < BOUND
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
