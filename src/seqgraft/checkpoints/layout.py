@@ -1,5 +1,6 @@
 """How the field names weight files, and how tensors are shared out among shards."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +27,12 @@ class Layout:
 
 def single_name(base: str, variant: str | None = None) -> str:
     """`model.safetensors`, or of a variant `model.fp16.safetensors`."""
+    if not variant:
+        return base
+    if not re.fullmatch(r"[\w-]+", variant):
+        raise CheckpointError(f"`variant` must be a part of a file's name, such as 'fp16', but is {variant!r}.")
     stem, _, ending = base.rpartition(".")
-    return f"{stem}.{variant}.{ending}" if variant else base
+    return f"{stem}.{variant}.{ending}"
 
 
 def index_names(base: str, variant: str | None = None) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ def as_device(device: Any) -> torch.device:
         device = int(device)
     try:
         found = mapped(device)
-    except (RuntimeError, TypeError) as error:
+    except ConfigurationError as error:
         raise ConfigurationError(
             f"`device` must be a number (-1 for the CPU), 'auto', 'cpu', 'cuda' or 'mps', but is {device!r}."
         ) from error

@@ -105,7 +105,12 @@ def as_device(device_map: Any) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if isinstance(device_map, int):
         return torch.device("cpu" if device_map < 0 else f"cuda:{device_map}")
-    return torch.device(device_map)
+    try:
+        return torch.device(device_map)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigurationError(
+            f"`device_map` must be 'auto', a device, its name or its number (-1 is the CPU), but is {device_map!r}."
+        ) from error
 
 
 def settle(arguments: dict[str, Any]) -> None:
