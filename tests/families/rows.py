@@ -69,8 +69,8 @@ class Row:
     config: dict[str, Any] = field(hash=False)
     body: str
     """The reference's class of the bare body."""
-    causal: str
-    """The reference's class with a language-model head."""
+    causal: str | None = None
+    """The reference's class with a language-model head; None where the family has no decoder half."""
     decoder: dict[str, Any] = field(default_factory=dict, hash=False)
     """Fields that make the configuration a plain decoder's."""
     cross: bool = True
@@ -85,6 +85,13 @@ class Row:
     """Whether the reference saves the encoder half alone under the names of the whole body."""
     shifted: bool = True
     """Whether the reference's loss shifts the labels."""
+    shows_padding: bool = True
+    """Whether the reference computes the states of padding too, rather than making them zero."""
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The halves that the family has."""
+        return ("encoder", "decoder") if self.causal else ("encoder",)
 
 
 ROWS = (
@@ -261,6 +268,8 @@ def spread(model: torch.nn.Module, seed: int) -> Any:
     """Random weights of a size at which no bias, norm or position is lost in rounding."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:  # a table of sines
+            continue
         drawn = torch.randn(parameter.shape, generator=generator) * (0.3 if "embed" in name else 0.15)
         leaf = name.lower()
         is_scale = parameter.dim() == 1 and leaf.endswith("weight")

@@ -82,13 +82,14 @@ def test_round_trips(tmp_path: Path, row: Row) -> None:
 
 @pytest.mark.parametrize("row", ALL)
 def test_the_references_file_means_the_same_stack(tmp_path: Path, row: Row) -> None:
-    reference_config(row, "decoder").save_pretrained(tmp_path)
+    reference_config(row, row.sides[-1]).save_pretrained(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         opened = AutoConfig.from_pretrained(tmp_path)
-    made = config_class(row.model_type)(**row.config, **row.decoder)
+    made = config_class(row.model_type)(**{**row.config, **row.decoder})
     assert encoder_spec(opened) == encoder_spec(made)
-    assert decoder_spec(opened) == decoder_spec(made)
+    if row.causal:
+        assert decoder_spec(opened) == decoder_spec(made)
 
 
 @pytest.mark.parametrize("model_type", TYPES)
@@ -167,7 +168,11 @@ def test_what_is_not_supported_is_named(model_type: str, fields: dict[str, Any],
 
 @pytest.mark.parametrize("row", ALL)
 def test_activations(row: Row) -> None:
-    name = {"gpt2": "activation_function", "bart": "activation_function"}.get(row.model_type, "hidden_act")
+    published = config_class(row.model_type).published
+    names = ("hidden_act", "activation_function", "hidden_activation", "activation")
+    name = next((one for one in names if one in published), None)
+    if name is None:
+        pytest.skip("its activation is fixed")
     config = AutoConfig.for_model(row.model_type, **{**row.config, name: "mish"})
     with pytest.raises(ConfigurationError, match=r"The activation must be one of .*, but is 'mish'"):
         encoder_spec(config)

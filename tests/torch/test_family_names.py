@@ -18,7 +18,7 @@ from ..families.rows import ROWS, Row
 SIDES = [
     pytest.param(row, side, cross, id=f"{row.name}-{side}{'-cross' * cross}")
     for row in ROWS
-    for side in ("encoder", "decoder")
+    for side in row.sides
     for cross in (False, True)
     if not cross or (row.cross and side == "decoder")
 ]
