@@ -29,10 +29,16 @@ class Rule:
     """The names are those of tensors, not of modules with a weight and a bias."""
     outside: bool = False
     """The module stands beside the body (a language-model head), so the body's prefix is not put before it."""
+    blocks: int = 1
+    """Into how many equal blocks of rows each of ours is cut; theirs has all first blocks, then all second ones, ..."""
+    experts: int = 0
+    """When not 0, theirs has one axis more, in front, and ours are named once for each entry of it, with `{e}`."""
 
     def targets(self, layer: str, leaf: str) -> tuple[str, ...]:
-        """Canonical tensor names for one layer and leaf."""
-        return tuple(_fill(ours, layer, leaf) for ours in self.ours)
+        """Canonical tensor names for one layer and leaf, expert after expert."""
+        return tuple(
+            _fill(ours.replace("{e}", str(e)), layer, leaf) for e in range(self.experts or 1) for ours in self.ours
+        )
 
     def source(self, layer: str, leaf: str) -> str:
         """The checkpoint's tensor name for one layer and leaf, without the body's prefix."""
@@ -57,9 +63,17 @@ def tensor(theirs: str, ours: str, *, outside: bool = False) -> Rule:
     return Rule(theirs, (ours,), exact=True, outside=outside)
 
 
-def stacked(theirs: str, *ours: str, turned: bool = False) -> Rule:
-    """Several of our modules in one of theirs, one after the other along the output axis."""
-    return Rule(theirs, ours, turned=turned)
+def stacked(theirs: str, *ours: str, turned: bool = False, blocks: int = 1) -> Rule:
+    """Several of our modules in one of theirs, one after the other along the output axis, or block by block of them.
+
+    A head's query, key and value that stand together are as many blocks as there are heads (GPT-NeoX).
+    """
+    return Rule(theirs, ours, turned=turned, blocks=blocks)
+
+
+def experts(theirs: str, *ours: str, count: int, turned: bool = False, blocks: int = 1) -> Rule:
+    """One tensor of all experts: ours, with `{e}` for the expert's number, are stacked as in `stacked`."""
+    return Rule(theirs, ours, turned=turned, exact=True, blocks=blocks, experts=count)
 
 
 def turned(theirs: str, ours: str) -> Rule:
@@ -94,6 +108,10 @@ class Piece:
     source: str
     turned: bool = False
     rows: tuple[int, int] | None = None
+    blocks: int = 1
+    """The source is this many equal blocks, and `rows` are those of each."""
+    expert: int | None = None
+    """Entry of the source's first axis; the rest holds for what is left."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +131,18 @@ class Plan:
 
 @dataclass(frozen=True)
 class Written:
-    """One tensor of a file to write: these canonical tensors stacked on the first axis, then turned."""
+    """One tensor of a file to write: these canonical tensors stacked on the first axis, then turned.
+
+    `blocks` and `experts` are the rule's: the parts of each expert come in a row.
+    """
 
     name: str
     parts: tuple[str, ...]
     turned: bool = False
     repeated: bool = False
     """Whether another tensor of the file holds the same values."""
+    blocks: int = 1
+    experts: int = 0
 
 
 def plan_reading(names: Names, found: Mapping[str, Shape], table: Mapping[str, Shape], start: str = "") -> Plan:
@@ -170,13 +193,13 @@ def plan_writing(names: Names, canonical: Mapping[str, Shape], *, headed: bool) 
     for rule in names.rules:
         for layer, leaf in _places(rule, canonical):
             parts = rule.targets(layer, leaf)
-            if any(part not in canonical for part in parts):
-                continue
+            if any(part not in canonical or part in done for part in parts):
+                continue  # the first rule that names a tensor writes it: the others only read
             name = ("" if rule.outside else prefix) + rule.source(layer, leaf)
             turn = rule.turned and len(canonical[parts[0]]) == 2
             done.update(parts)
             if name not in tied:
-                written[parts[0]] = Written(name, parts, turn)
+                written[parts[0]] = Written(name, parts, turn, blocks=rule.blocks, experts=rule.experts)
     for part in canonical:
         if part not in done:
             written[part] = Written(GRAFT + part, (part,))
@@ -230,19 +253,23 @@ def _claim(
         parts = rule.targets(*place)
         if any(part not in table for part in parts):
             continue
-        turn = rule.turned and len(shape) == 2
-        rows = [table[part][0] for part in parts]
-        must = (sum(rows), *table[parts[0]][1:])
+        turn = rule.turned and len(table[parts[0]]) == 2
+        each = parts[: len(rule.ours)]
+        rows = [table[part][0] // rule.blocks for part in each]
+        must = (sum(rows) * rule.blocks, *table[parts[0]][1:])
         must = must[::-1] if turn else must
+        must = (rule.experts, *must) if rule.experts else must
         if must != tuple(shape):
             misshapen.append((source, must, tuple(shape)))
             return True
         if any(part in pieces for part in parts):
             return False
-        at = 0
-        for part, count in zip(parts, rows, strict=True):
-            pieces[part] = Piece(source, turn, (at, at + count) if len(parts) > 1 else None)
-            at += count
+        for e in range(rule.experts or 1):
+            at = 0
+            for part, count in zip(parts[e * len(each) :], rows, strict=False):
+                span = (at, at + count) if len(each) > 1 else None
+                pieces[part] = Piece(source, turn, span, rule.blocks, e if rule.experts else None)
+                at += count
         return True
     return False
 
@@ -280,7 +307,7 @@ def _stands_in(canonical: str, wrong: set[str], names: Names, start: str) -> boo
 
 def _places(rule: Rule, canonical: Mapping[str, Shape]) -> Iterator[tuple[str, str]]:
     """The (layer, leaf) pairs for which the first of the rule's canonical tensors exists."""
-    pattern = _pattern(rule.ours[0], rule.exact)
+    pattern = _pattern(rule.ours[0].replace("{e}", "0"), rule.exact)
     for name in canonical:
         found = pattern.fullmatch(name)
         if found is not None:

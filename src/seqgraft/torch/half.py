@@ -33,7 +33,7 @@ from seqgraft.torch.loss import cross_entropy
 from seqgraft.torch.pretrained import Pretrained, as_device, override, settle, take_dtype
 from seqgraft.torch.resize import resize
 from seqgraft.torch.stack import Memory, Record, Stack
-from seqgraft.torch.weights import TorchReader, stale_weights, write_weights
+from seqgraft.torch.weights import TorchReader, assembled, stale_weights, write_weights
 
 H = TypeVar("H", bound="Half")
 
@@ -175,9 +175,7 @@ class Half(Stack, Pretrained):
         shapes = {name: tuple(value.shape) for name, value in own.items()}
         held: dict[str, Tensor] = {}
         for written in plan_writing(self.names(), shapes, headed=headed):
-            parts = [own[part] for part in written.parts]
-            value = parts[0] if len(parts) == 1 else torch.cat(parts)
-            value = value.t() if written.turned else value
+            value = assembled(written, own)
             held[start + written.name] = value.clone() if written.repeated else value
         for name, value in self._carried().items():
             held[start + name] = value

@@ -19,10 +19,10 @@ from torch import Tensor
 from seqgraft.checkpoints import STALE_WEIGHTS, Header, WeightFiles, shards, stale_weights
 from seqgraft.checkpoints.layout import PICKLE, SAFETENSORS
 from seqgraft.errors import CheckpointError
-from seqgraft.families.naming import Piece
+from seqgraft.families.naming import Piece, Written
 from seqgraft.folders import write_json
 
-__all__ = ["DTYPES", "STALE_WEIGHTS", "TorchReader", "stale_weights", "write_weights"]
+__all__ = ["DTYPES", "STALE_WEIGHTS", "TorchReader", "assembled", "stale_weights", "write_weights"]
 
 DTYPES: dict[str, torch.dtype] = {
     "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32,
@@ -86,6 +86,8 @@ class TorchReader:
         come from one reading.
         """
         header = self._header(piece.source)
+        if piece.blocks > 1 or piece.expert is not None:
+            return self._cut(piece, header)
         start, stop = piece.rows or (0, header.shape[-1 if piece.turned else 0] if header.shape else 0)
         if piece.turned:
             # Read, not mapped: a map would stay resident beside the turned copy.
@@ -98,6 +100,22 @@ class TorchReader:
             return self._whole(piece.source, header)[start:stop].clone(memory_format=torch.contiguous_format)
         row = math.prod(header.shape[1:]) * _dtype(header).itemsize
         return self._mapped(replace(header, shape=(stop - start, *header.shape[1:]), start=header.start + start * row))
+
+    def _cut(self, piece: Piece, header: Header) -> Tensor:
+        """A tensor whose rows lie scattered over the blocks of its source, or an entry of the source's first axis."""
+        name = piece.source
+        if piece.expert is not None and header.strides is None:
+            shape, size = header.shape[1:], header.size // header.shape[0]
+            header = replace(header, shape=shape, start=header.start + piece.expert * size)
+            name = f"{name}[{piece.expert}]"
+        whole = self._whole(name, header)
+        if piece.expert is not None and header.strides is not None:
+            whole = whole[piece.expert]
+        whole = whole.t() if piece.turned else whole
+        if piece.rows is not None:
+            start, stop = piece.rows
+            whole = whole.reshape(piece.blocks, -1, *whole.shape[1:])[:, start:stop].flatten(0, 1)
+        return whole.clone(memory_format=torch.contiguous_format)
 
     def equal(self, first: str, second: str) -> bool:
         """Whether two stored tensors are the same, bit for bit; nothing stays in memory."""
@@ -161,6 +179,22 @@ class TorchReader:
         strides = header.strides or _row_major(header.shape)
         flat = self._scratch.take(header.size).view(_dtype(header))
         return flat.as_strided(header.shape, strides)
+
+
+def assembled(written: Written, held: Mapping[str, Tensor]) -> Tensor:
+    """One tensor of a file from the canonical ones that it is made of: itself where it is one, else a new tensor."""
+    parts = [held[part] for part in written.parts]
+    if len(parts) == 1 and not written.experts:
+        return parts[0].t() if written.turned else parts[0]
+    each = len(parts) // (written.experts or 1)
+    groups = [
+        torch.cat([part.reshape(written.blocks, -1, *part.shape[1:]) for part in parts[at : at + each]], 1).flatten(
+            0, 1
+        )
+        for at in range(0, len(parts), each)
+    ]
+    groups = [group.t() if written.turned else group for group in groups]
+    return torch.stack(groups) if written.experts else groups[0]
 
 
 def write_weights(
