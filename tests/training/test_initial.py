@@ -1,14 +1,10 @@
-"""Better starts: the output's prior and copied cross-attention."""
+"""The output's prior."""
 
-import pytest
 import torch
 
-import seqgraft
-from seqgraft.errors import ConfigurationError
 from seqgraft.training.data import TokenizedPairs
-from seqgraft.training.initial import copy_cross_attention, set_output_prior
+from seqgraft.training.initial import set_output_prior
 from seqgraft.training.special import settle_special_ids
-from tests.training.conftest import half
 
 
 def test_prior_predicts_by_frequency(make, pairs):
@@ -24,17 +20,3 @@ def test_prior_predicts_by_frequency(make, pairs):
     wide = make("bert", "gpt2")
     settle_special_ids(wide.model, wide.tokenizer)
     assert not set_output_prior(wide.model, TokenizedPairs.make(pairs, wide.model, wide.tokenizer))
-
-
-def test_copied_cross_attention(make):
-    made = make()
-    copy_cross_attention(made.model)
-    for layer in made.model.decoder.layers:
-        assert torch.equal(layer.cross_attention.key.weight, layer.self_attention.key.weight)
-        assert layer.cross_attention.key.weight is not layer.self_attention.key.weight
-        assert torch.equal(layer.cross_attention_norm.weight, layer.self_attention_norm.weight)
-    wide = seqgraft.BertConfig(vocab_size=21, hidden_size=64, num_attention_heads=2, num_hidden_layers=1)
-    config = seqgraft.EncoderDecoderConfig(wide, half("gpt2", 50), cross_attention_hidden_size=64)
-    config.decoder.cross_attention_hidden_size = 64
-    with pytest.raises(ConfigurationError, match="same shapes"):
-        copy_cross_attention(seqgraft.EncoderDecoderModel(config=config))

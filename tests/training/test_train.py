@@ -22,9 +22,9 @@ FAST = {"learning_rate": 5e-3, "new_learning_rate": 5e-3, "rows_per_batch": 6, "
 @pytest.mark.parametrize(("encoder", "decoder"), [("bert", "bert"), ("bert", "gpt2"), ("bart", "bart")])
 def test_learns_what_generate_then_writes(make, pairs, tmp_path, encoder, decoder):
     made = make(encoder, decoder)
-    epochs = 400 if decoder == "bart" else 150  # it writes letters, after a frame of its own
+    epochs = 250 if decoder == "bart" else 150  # it writes letters, after a frame of its own
     result = train(made.model, made.tokenizer, pairs, output=tmp_path, epochs=epochs, valid_pairs=pairs, **FAST)
-    assert result.valid_loss < 0.05
+    assert result.valid_loss < 0.1
     assert (result.steps, result.pairs, result.interrupted) == (epochs, 6 * epochs, False)
     model = seqgraft.EncoderDecoderModel.from_pretrained(tmp_path)
     tokenizer = seqgraft.AutoTokenizer.from_pretrained(tmp_path)

@@ -21,7 +21,7 @@ from seqgraft.training.special import sides
 if TYPE_CHECKING:
     from seqgraft.training.data import TokenizedPairs
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[A-Z0-9])")
+_SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s+[\"'(\[]*[A-Z0-9])")
 
 
 def rouge(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
@@ -46,7 +46,9 @@ def rouge(predictions: Sequence[str], references: Sequence[str]) -> dict[str, fl
 
 def lead_sentence(text: str) -> str:
     """The first sentence: the summary that costs nothing, and is hard to beat."""
-    return _SENTENCE_END.split(text.strip(), 1)[0].strip()
+    text = text.strip()
+    end = _SENTENCE_END.search(text)
+    return text if end is None else text[: end.end()]
 
 
 def mean_loss(model: EncoderDecoderModel, data: TokenizedPairs, *, tokens_per_batch: int = 8192) -> float:

@@ -60,11 +60,11 @@ class Bar(lightning.Callback):
         self.console = console or Console(file=sys.stdout)
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._told = 0.0
+        self._told, self._lines = 0.0, 0
+        """When the last line was shown, and at which step."""
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Open the bar."""
-        self._told = time.monotonic()
         if self.console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
             self._bar = Progress(*columns, console=self.console)
@@ -75,16 +75,15 @@ class Bar(lightning.Callback):
         """Show where the training is."""
         if self._bar is not None:
             self._bar.update(self._task, completed=pl_module.budget.done(self.meter.steps), state=self.state(pl_module))
-        elif time.monotonic() - self._told >= _LINE_SECONDS:
-            self._told = time.monotonic()
-            self.console.print(self.state(pl_module), highlight=False, soft_wrap=True)
+        elif self._lines == 0 or time.monotonic() - self._told >= _LINE_SECONDS:
+            self._line(pl_module)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Leave the last state behind."""
         if self._bar is not None:
             self._bar.update(self._task, completed=1.0)
-        else:
-            self.console.print(self.state(pl_module), highlight=False, soft_wrap=True)
+        elif self._lines != self.meter.steps:
+            self._line(pl_module)
         self.close()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
@@ -96,6 +95,10 @@ class Bar(lightning.Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+    def _line(self, module: Seq2SeqModule) -> None:
+        self._told, self._lines = time.monotonic(), self.meter.steps
+        self.console.print(self.state(module), highlight=False, soft_wrap=True)
 
     def state(self, module: Seq2SeqModule) -> str:
         """ "step 120/497  loss 5.213  410 target tokens/s  2:31 left" """
