@@ -1,6 +1,5 @@
 """The families under test. To test a new one, add a row to `ROWS`: every suite that runs over families takes it up."""
 
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -8,9 +7,9 @@ import torch
 import transformers
 from transformers.models.bart.modeling_bart import BartEncoder
 
-VOCABULARY = 61
-LONGEST = 72
-"""Tokens that every row's table of positions serves."""
+from .row import LONGEST, VOCABULARY, Row
+from .rows_bertlike import ROWS_BERTLIKE
+
 
 _BERT = {
     "vocab_size": VOCABULARY,
@@ -58,40 +57,6 @@ _MIXED = {
     "max_window_layers": 1,
     "layer_types": ["full_attention", "sliding_attention", "full_attention"],
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """One family, or one layout of it: a tiny configuration and the reference's classes."""
-
-    name: str
-    model_type: str
-    config: dict[str, Any] = field(hash=False)
-    body: str
-    """The reference's class of the bare body."""
-    causal: str | None = None
-    """The reference's class with a language-model head; None where the family has no decoder half."""
-    decoder: dict[str, Any] = field(default_factory=dict, hash=False)
-    """Fields that make the configuration a plain decoder's."""
-    cross: bool = True
-    """Whether the published design has cross-attention."""
-    dropouts: tuple[str, ...] = ()
-    token_types: bool = False
-    positions: bool = True
-    """Whether the reference takes `position_ids`."""
-    sees_back: bool = False
-    """Whether the body is causal, unless `is_causal` is False."""
-    own_files: bool = True
-    """Whether the reference saves the encoder half alone under the names of the whole body."""
-    shifted: bool = True
-    """Whether the reference's loss shifts the labels."""
-    shows_padding: bool = True
-    """Whether the reference computes the states of padding too, rather than making them zero."""
-
-    @property
-    def sides(self) -> tuple[str, ...]:
-        """The halves that the family has."""
-        return ("encoder", "decoder") if self.causal else ("encoder",)
 
 
 ROWS = (
@@ -239,6 +204,7 @@ ROWS = (
         dropouts=("attention_dropout",),
         sees_back=True,
     ),
+    *ROWS_BERTLIKE,
 )
 BY_NAME = {row.name: row for row in ROWS}
 

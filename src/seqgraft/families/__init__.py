@@ -24,6 +24,8 @@ class Entry:
     """The class of the bare body: an encoder."""
     causal: str | None = None
     """The class with a language-model head: a decoder. None where the family has none."""
+    whole: str | None = None
+    """The class of both halves, where the family was published as an encoder-decoder."""
 
 
 ENTRIES: dict[str, Entry] = {
@@ -32,11 +34,69 @@ ENTRIES: dict[str, Entry] = {
     "xlm-roberta": Entry("roberta", "XLMRobertaConfig", "XLMRobertaModel", "XLMRobertaForCausalLM"),
     "camembert": Entry("roberta", "CamembertConfig", "CamembertModel", "CamembertForCausalLM"),
     "gpt2": Entry("gpt2", "GPT2Config", "GPT2Model", "GPT2LMHeadModel"),
-    "bart": Entry("bart", "BartConfig", "BartEncoder", "BartForCausalLM"),
+    "bart": Entry("bart", "BartConfig", "BartEncoder", "BartForCausalLM", "BartForConditionalGeneration"),
+    "plbart": Entry("bart", "PLBartConfig", "PLBartEncoder", "PLBartForCausalLM", "PLBartForConditionalGeneration"),
+    "mvp": Entry("bart", "MvpConfig", "MvpEncoder", "MvpForCausalLM", "MvpForConditionalGeneration"),
+    "blenderbot-small": Entry(
+        "bart",
+        "BlenderbotSmallConfig",
+        "BlenderbotSmallEncoder",
+        "BlenderbotSmallForCausalLM",
+        "BlenderbotSmallForConditionalGeneration",
+    ),
+    "mbart": Entry("mbart", "MBartConfig", "MBartEncoder", "MBartForCausalLM", "MBartForConditionalGeneration"),
+    "pegasus": Entry(
+        "mbart", "PegasusConfig", "PegasusEncoder", "PegasusForCausalLM", "PegasusForConditionalGeneration"
+    ),
+    "m2m_100": Entry("mbart", "M2M100Config", "M2M100Encoder", None, "M2M100ForConditionalGeneration"),
+    "blenderbot": Entry(
+        "mbart", "BlenderbotConfig", "BlenderbotEncoder", "BlenderbotForCausalLM", "BlenderbotForConditionalGeneration"
+    ),
+    "bigbird_pegasus": Entry(
+        "mbart",
+        "BigBirdPegasusConfig",
+        "BigBirdPegasusEncoder",
+        "BigBirdPegasusForCausalLM",
+        "BigBirdPegasusForConditionalGeneration",
+    ),
+    "marian": Entry("marian", "MarianConfig", "MarianEncoder", "MarianForCausalLM", "MarianMTModel"),
+    "t5": Entry("t5", "T5Config", "T5EncoderModel", None, "T5ForConditionalGeneration"),
+    "mt5": Entry("t5", "MT5Config", "MT5EncoderModel", None, "MT5ForConditionalGeneration"),
+    "umt5": Entry("t5", "UMT5Config", "UMT5EncoderModel", None, "UMT5ForConditionalGeneration"),
     "llama": Entry("llama", "LlamaConfig", "LlamaModel", "LlamaForCausalLM"),
     "mistral": Entry("llama", "MistralConfig", "MistralModel", "MistralForCausalLM"),
     "qwen2": Entry("llama", "Qwen2Config", "Qwen2Model", "Qwen2ForCausalLM"),
     "qwen3": Entry("llama", "Qwen3Config", "Qwen3Model", "Qwen3ForCausalLM"),
+    "gemma": Entry("gemma", "GemmaConfig", "GemmaModel", "GemmaForCausalLM"),
+    "gemma2": Entry("gemma", "Gemma2Config", "Gemma2Model", "Gemma2ForCausalLM"),
+    "gemma3_text": Entry("gemma", "Gemma3TextConfig", "Gemma3TextModel", "Gemma3ForCausalLM"),
+    "phi": Entry("phi", "PhiConfig", "PhiModel", "PhiForCausalLM"),
+    "phi3": Entry("phi3", "Phi3Config", "Phi3Model", "Phi3ForCausalLM"),
+    "glm4": Entry("phi3", "Glm4Config", "Glm4Model", "Glm4ForCausalLM"),
+    "olmo2": Entry("olmo", "Olmo2Config", "Olmo2Model", "Olmo2ForCausalLM"),
+    "olmo3": Entry("olmo", "Olmo3Config", "Olmo3Model", "Olmo3ForCausalLM"),
+    "exaone4": Entry("olmo", "Exaone4Config", "Exaone4Model", "Exaone4ForCausalLM"),
+    "granite": Entry("granite", "GraniteConfig", "GraniteModel", "GraniteForCausalLM"),
+    "smollm3": Entry("granite", "SmolLM3Config", "SmolLM3Model", "SmolLM3ForCausalLM"),
+    "helium": Entry("granite", "HeliumConfig", "HeliumModel", "HeliumForCausalLM"),
+    "seed_oss": Entry("granite", "SeedOssConfig", "SeedOssModel", "SeedOssForCausalLM"),
+    "cohere": Entry("cohere", "CohereConfig", "CohereModel", "CohereForCausalLM"),
+    "starcoder2": Entry("starcoder2", "Starcoder2Config", "Starcoder2Model", "Starcoder2ForCausalLM"),
+    "stablelm": Entry("starcoder2", "StableLmConfig", "StableLmModel", "StableLmForCausalLM"),
+    "ernie": Entry("ernie", "ErnieConfig", "ErnieModel", "ErnieForCausalLM"),
+    "layoutlm": Entry("ernie", "LayoutLMConfig", "LayoutLMModel"),
+    "splinter": Entry("ernie", "SplinterConfig", "SplinterModel"),
+    "bert-generation": Entry(
+        "bert_generation", "BertGenerationConfig", "BertGenerationEncoder", "BertGenerationDecoder"
+    ),
+    "megatron-bert": Entry("bert_prenorm", "MegatronBertConfig", "MegatronBertModel", "MegatronBertForCausalLM"),
+    "roberta-prelayernorm": Entry(
+        "bert_prenorm", "RobertaPreLayerNormConfig", "RobertaPreLayerNormModel", "RobertaPreLayerNormForCausalLM"
+    ),
+    "xlm-roberta-xl": Entry("bert_prenorm", "XLMRobertaXLConfig", "XLMRobertaXLModel", "XLMRobertaXLForCausalLM"),
+    "data2vec-text": Entry("roberta_kin", "Data2VecTextConfig", "Data2VecTextModel", "Data2VecTextForCausalLM"),
+    "ibert": Entry("roberta_kin", "IBertConfig", "IBertModel"),
+    "luke": Entry("roberta_kin", "LukeConfig", "LukeModel"),
 }
 """model_type -> entry."""
 
@@ -56,6 +116,6 @@ def family(model_type: str) -> Family:
 def entry_of(class_name: str) -> tuple[str, Entry] | None:
     """(model_type, entry) of the family that has a public class of this name."""
     for model_type, entry in ENTRIES.items():
-        if class_name in (entry.config, entry.body, entry.causal):
+        if class_name in (entry.config, entry.body, entry.causal, entry.whole):
             return model_type, entry
     return None

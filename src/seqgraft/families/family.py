@@ -19,6 +19,21 @@ class Half:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """A published encoder-decoder: its halves, under one configuration, stand in one file.
+
+    There each half has the names that it has in a headed file of its own, and what they share stands once.
+    """
+
+    table: Callable[[Any], str | None]
+    """The file's name of the token embeddings that both halves read; None where each has its own."""
+    copies: tuple[str, str]
+    """What the encoder and the decoder call that table in files of their own."""
+    fixed: tuple[str, ...] = ()
+    """Canonical names of what the decoder has only here, which training leaves alone and a file may lack: zeros."""
+
+
+@dataclass(frozen=True)
 class Family:
     """One published family, or several that share everything but their defaults."""
 
@@ -32,6 +47,12 @@ class Family:
     """Whether the family was published as a causal model alone, so that its use as an encoder lifts the causal mask."""
     pooled: bool = False
     """Whether the published body ends in a pooler over the first token."""
+    whole: Whole | None = None
+    """How both halves stand in one file, where the family was published as an encoder-decoder."""
+    output_table: str | None = None
+    """The output table's name, where the file tells whether it is tied and not the configuration (T5 version 1.1)."""
+    pooler: str = "pooler.dense"
+    """The published name of its linear map."""
 
     def half(self, side: Literal["encoder", "decoder"]) -> Half:
         """One side's declaration; ConfigurationError when the family cannot stand there."""

@@ -100,6 +100,10 @@ class Names:
         """Whether a tensor of this name, without the body's prefix, is kept as it is."""
         return any(re.search(pattern, name) for pattern in self.carried)
 
+    def placed(self, name: str, headed: bool) -> str:
+        """Where a carried tensor, known by its full name, stands in the file of the headed class or the bare body's."""
+        return name if headed else _bare(name, self)
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -120,7 +124,7 @@ class Plan:
 
     pieces: dict[str, Piece]
     carried: dict[str, str]
-    """name to write it back under, without the body's prefix -> source tensor"""
+    """full name in the headed file -> source tensor"""
     copies: tuple[tuple[str, str], ...]
     """(copy, owner) source tensors that are both in the file and must be equal, since the model ties them"""
     missing: tuple[str, ...]
@@ -176,7 +180,7 @@ def plan_reading(names: Names, found: Mapping[str, Shape], table: Mapping[str, S
         if claimed:
             continue
         if names.carries(short):
-            carried[short] = source
+            carried[names.prefix + name if bare else name] = source
         elif not any(re.search(pattern, short) for pattern in names.dropped):
             unexpected.append(source)
     wrong = {source for source, _, _ in misshapen}

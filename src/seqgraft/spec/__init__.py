@@ -2,10 +2,22 @@
 
 from seqgraft.spec.attention import Attention, Buckets, Norm, Rotary, RotaryScaling
 from seqgraft.spec.graft import Graft, graft
-from seqgraft.spec.stack import Constant, FeedForward, Head, Layer, Narrow, Positions, Stack, Transform
+from seqgraft.spec.stack import (
+    Adapter,
+    Constant,
+    FeedForward,
+    Head,
+    Layer,
+    Narrow,
+    Positions,
+    Stack,
+    TokenDropout,
+    Transform,
+)
 from seqgraft.spec.table import parameters
 
 __all__ = [
+    "Adapter",
     "Attention",
     "Buckets",
     "Constant",
@@ -19,6 +31,7 @@ __all__ = [
     "Rotary",
     "RotaryScaling",
     "Stack",
+    "TokenDropout",
     "Transform",
     "graft",
     "parameters",

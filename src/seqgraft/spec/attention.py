@@ -112,8 +112,10 @@ class Attention:
     """A learned score a head for looking at nothing (GPT-OSS)."""
     head_norm: Norm | None = None
     """Norm of the queries and keys before the rotation."""
-    head_norm_spans: Literal["head", "all"] = "head"
-    """Whether that norm is taken over each head's numbers or over all heads' together (OLMo 2)."""
+    head_norm_spans: Literal["head", "all", "each"] = "head"
+    """Whether that norm is taken over each head's numbers or over all heads' together (OLMo 2).
+
+    each: over each head's numbers, with weights of each head's own (Command R+)."""
     memory_width: int | None = None
     """Width of the states attended to, when they are another stack's."""
     gate: Literal["tanh"] | None = None
@@ -137,7 +139,9 @@ class Attention:
             )
         if self.window is not None and min(self.window) < 0:
             raise SpecError(f"Attention.window must hold two numbers of at least 0, but is {self.window}.")
-        one_of("Attention.head_norm_spans", self.head_norm_spans, ("head", "all"))
+        one_of("Attention.head_norm_spans", self.head_norm_spans, ("head", "all", "each"))
+        if self.head_norm is not None and self.head_norm.bias and self.head_norm_spans == "each":
+            raise SpecError("Attention.head_norm must have no bias when each head has weights of its own.")
         if self.memory_width is not None:
             at_least("Attention.memory_width", self.memory_width, 1)
             if self.rotary or self.window or self.buckets or self.alibi:

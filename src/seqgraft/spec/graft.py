@@ -56,6 +56,11 @@ def graft(decoder: Stack, memory_width: int, how: Graft | None = None) -> Stack:
         )
     layers = list(decoder.layers)
     for index in range(how.every - 1, len(layers), how.every):
+        if layers[index].order == "parallel":
+            raise ConfigurationError(
+                "`how` of a graft must be another than 'between' for a decoder whose blocks stand side by side: "
+                "there is no place between its self-attention and its feed-forward."
+            )
         own = layers[index].self_attention
         cross = replace(own, memory_width=memory_width, rotary=None, window=None, gate=how.gate)
         layers[index] = replace(layers[index], cross_attention=cross)

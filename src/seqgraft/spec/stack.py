@@ -33,6 +33,24 @@ class FeedForward:
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """Two linear maps with an activation between and a residual, after the feed-forward (X-MOD, Pfeiffer et al. 2022)."""
+
+    width: int
+    activation: str
+    norm: Literal["own", "feed_forward"] | None = None
+    """The norm of what it reads: one of its own, or that of the feed-forward once more."""
+    normed_residual: bool = True
+    """Whether its residual is taken after that norm."""
+
+    def __post_init__(self) -> None:
+        at_least("Adapter.width", self.width, 1)
+        one_of("Adapter.activation", self.activation, ACTIVATIONS)
+        if self.norm is not None:
+            one_of("Adapter.norm", self.norm, ("own", "feed_forward"))
+
+
+@dataclass(frozen=True)
 class Layer:
     """Self-attention, cross-attention if any, and feed-forward, each with its residual and norm."""
 
@@ -53,6 +71,7 @@ class Layer:
     """Whether self-attention reads its input without a norm (ModernBERT's first layer)."""
     residual_scale: float = 1.0
     """Factor of each block's output before it is added (Granite)."""
+    adapter: Adapter | None = None
 
     def __post_init__(self) -> None:
         one_of("Layer.order", self.order, ("pre", "post", "sandwich", "after", "parallel"))
@@ -65,6 +84,8 @@ class Layer:
             raise SpecError(f"Layer.one_norm needs the order 'parallel', but it is {self.order!r}.")
         if self.bare_attention and self.order != "pre":
             raise SpecError(f"Layer.bare_attention needs the order 'pre', but it is {self.order!r}.")
+        if self.adapter is not None and self.order not in ("pre", "post"):
+            raise SpecError(f"Layer.adapter needs the order 'pre' or 'post', but it is {self.order!r}.")
 
     @property
     def norms(self) -> tuple[str, ...]:
@@ -79,6 +100,8 @@ class Layer:
                 names.append(f"{block}_norm")
             if self.order == "sandwich":
                 names.append(f"{block}_post_norm")
+        if self.adapter is not None and self.adapter.norm == "own":
+            names.append("adapter_norm")
         return tuple(names)
 
 
@@ -119,6 +142,22 @@ class Constant:
     name: str
     rows: int
     times: int = 1
+    width: int | None = None
+    """Width of a row that is joined to the token's embedding, before the map that widens both, rather than added
+    (RoCBert). It is padding's row, and so is not trained."""
+
+
+@dataclass(frozen=True)
+class TokenDropout:
+    """One token's embedding is zero, as if dropped, and the others make up for it: they are multiplied by
+    (1 - rate) / (1 - share), where `rate` is that of the training and `share` that of the sequence (ESM, Rives 2021)."""
+
+    token: int
+    rate: float
+
+    def __post_init__(self) -> None:
+        at_least("TokenDropout.token", self.token, 0)
+        probability("TokenDropout.rate", self.rate)
 
 
 @dataclass(frozen=True)
@@ -174,16 +213,21 @@ class Stack:
     causal: bool
     """Whether a position sees only itself and those before it."""
     embed_scale: float = 1.0
+    token_dropout: TokenDropout | None = None
     narrow: Narrow | None = None
     positions: Positions | None = None
     token_types: int = 0
     constants: tuple[Constant, ...] = ()
     embed_norm: Norm | None = None
+    embed_norm_first: bool = False
+    """Whether that norm is taken of the token embeddings alone, before positions are added (Blenderbot's decoder)."""
     embed_dropout: float = 0.0
     position_bias: Buckets | None = None
     """A bias on the scores of self-attention that all layers share; the table has one column a head."""
     shared: tuple[int, ...] | None = None
     """For each layer, the layer whose parameters it uses (ALBERT); None means that each has its own."""
+    layer_drop: float = 0.0
+    """Probability with which training skips a whole layer (Fan et al. 2020)."""
     final_norm: Norm | None = None
     final_dropout: float = 0.0
     head: Head | None = None
@@ -198,8 +242,13 @@ class Stack:
         if not self.layers:
             raise SpecError("A stack must have at least one layer, but has none.")
         at_least("Stack.token_types", self.token_types, 0)
+        if self.joined and (self.narrow is None or self.narrow.sums != "wide"):
+            raise SpecError("Constants are joined to the embeddings before a map that widens them: Stack.narrow.")
         probability("Stack.embed_dropout", self.embed_dropout)
         probability("Stack.final_dropout", self.final_dropout)
+        probability("Stack.layer_drop", self.layer_drop)
+        if self.embed_norm_first and self.embed_norm is None:
+            raise SpecError("Stack.embed_norm_first needs an embedding norm, but there is none.")
         if self.causal and any(layer.self_attention.window and layer.self_attention.window[1] for layer in self.layers):
             raise SpecError("A causal stack sees no position ahead, so every window must be (back, 0).")
         if self.shared is not None:
@@ -215,6 +264,11 @@ class Stack:
     def embed_width(self) -> int:
         """Width of the table of token embeddings."""
         return self.narrow.width if self.narrow else self.width
+
+    @property
+    def joined(self) -> tuple[Constant, ...]:
+        """Constants that are joined to the token embeddings."""
+        return tuple(constant for constant in self.constants if constant.width is not None)
 
     @property
     def sum_width(self) -> int:

@@ -18,11 +18,12 @@ def parameters(stack: Stack) -> Table:
     if stack.token_types:
         table["token_types.weight"] = (stack.token_types, stack.sum_width)
     for constant in stack.constants:
-        table[f"constants.{constant.name}.weight"] = (constant.rows, stack.sum_width)
+        table[f"constants.{constant.name}.weight"] = (constant.rows, constant.width or stack.sum_width)
     if stack.embed_norm:
         _norm(table, "embed_norm", stack.embed_norm, stack.sum_width)
     if stack.narrow:
-        _linear(table, "widen", stack.width, stack.narrow.width, stack.narrow.bias)
+        joined = sum(constant.width or 0 for constant in stack.joined)
+        _linear(table, "widen", stack.width, stack.narrow.width + joined, stack.narrow.bias)
     if stack.position_bias:
         table["position_bias.weight"] = (stack.position_bias.count, stack.layers[0].self_attention.heads)
     for i in stack.owners:
@@ -36,6 +37,11 @@ def parameters(stack: Stack) -> Table:
             for name in layer.norms:
                 if name.startswith(block):
                     _norm(table, f"layers.{i}.{name}", layer.norm, stack.width)
+        if layer.adapter:
+            _linear(table, f"layers.{i}.adapter.up", layer.adapter.width, stack.width, True)
+            _linear(table, f"layers.{i}.adapter.down", stack.width, layer.adapter.width, True)
+            if layer.adapter.norm == "own":
+                _norm(table, f"layers.{i}.adapter_norm", layer.norm, stack.width)
     if stack.final_norm:
         _norm(table, "final_norm", stack.final_norm, stack.width)
     if stack.head:
@@ -63,9 +69,11 @@ def _attention(table: Table, name: str, a: Attention, width: int) -> None:
     _linear(table, f"{name}.value", keys, memory, a.input_bias)
     _linear(table, f"{name}.output", width, queries, a.output_bias)
     if a.head_norm:
-        alone = a.head_norm_spans == "head"
-        _norm(table, f"{name}.query_norm", a.head_norm, a.head_width if alone else queries)
-        _norm(table, f"{name}.key_norm", a.head_norm, a.head_width if alone else keys)
+        for part, heads in (("query", a.heads), ("key", a.key_value_heads)):
+            width = heads * a.head_width if a.head_norm_spans == "all" else a.head_width
+            _norm(table, f"{name}.{part}_norm", a.head_norm, width)
+            if a.head_norm_spans == "each":
+                table[f"{name}.{part}_norm.weight"] = (heads, width)
     if a.buckets:
         table[f"{name}.position_bias.weight"] = (a.buckets.count, a.heads)
     if a.sink:

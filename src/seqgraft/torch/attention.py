@@ -128,9 +128,8 @@ class Attention(nn.Module):
         self.key = nn.Linear(memory, spec.key_value_heads * spec.head_width, spec.input_bias)
         self.value = nn.Linear(memory, spec.key_value_heads * spec.head_width, spec.input_bias)
         self.output = nn.Linear(spec.heads * spec.head_width, width, spec.output_bias)
-        spans = spec.head_width if spec.head_norm_spans == "head" else 0
-        self.query_norm = Norm(spec.head_norm, spans or self.query.out_features) if spec.head_norm else None
-        self.key_norm = Norm(spec.head_norm, spans or self.key.out_features) if spec.head_norm else None
+        self.query_norm = self._head_norm(spec.heads)
+        self.key_norm = self._head_norm(spec.key_value_heads)
         self.position_bias = nn.Embedding(spec.buckets.count, spec.heads) if spec.buckets else None
         self.sink = nn.Parameter(torch.zeros(spec.heads)) if spec.sink else None
         self.gate = nn.Parameter(torch.zeros(1)) if spec.gate else None
@@ -138,13 +137,19 @@ class Attention(nn.Module):
         self.fast: dict[str, Linear] | None = None
         """Projections prepared for inference (`prepare.py`), in use only while a generation runs."""
 
+    def _head_norm(self, heads: int) -> Norm | None:
+        norm, width, spans = self.spec.head_norm, self.spec.head_width, self.spec.head_norm_spans
+        if norm is None:
+            return None
+        return Norm(norm, heads * width if spans == "all" else width, heads if spans == "each" else None)
+
     def _split(self, x: Tensor, heads: int) -> Tensor:
         """[rows, time, heads * head_width] -> [rows, heads, time, head_width]"""
         return x.view(x.shape[0], x.shape[1], heads, self.spec.head_width).transpose(1, 2)
 
     def _shaped(self, x: Tensor, heads: int, norm: Norm | None, rotation: Rotation | None) -> Tensor:
         """Projected queries or keys [rows, time, heads * head_width], split, normed and turned."""
-        alone = self.spec.head_norm_spans == "head"
+        alone = self.spec.head_norm_spans != "all"
         if norm is not None and not alone:
             x = norm(x)
         x = self._split(x, heads)
@@ -198,8 +203,7 @@ class Attention(nn.Module):
         if seen is not None and probabilities is not None:
             seen.append(probabilities)
         states = states.transpose(1, 2).flatten(2)
-        out = product(self.output, states) if self.fast is None else self.fast["output"](states)
-        return out if self.gate is None else out * torch.tanh(self.gate)
+        return product(self.output, states) if self.fast is None else self.fast["output"](states)
 
     def lean(self, view: View, distance: Tensor, causal: bool) -> View:
         """The view with what this block's own positions add to it; distance [queries, keys], key minus query."""

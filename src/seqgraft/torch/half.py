@@ -178,7 +178,7 @@ class Half(Stack, Pretrained):
             value = assembled(written, own)
             held[start + written.name] = value.clone() if written.repeated else value
         for name, value in self._carried().items():
-            held[start + name] = value
+            held[start + self.names().placed(name, headed)] = value
         return held
 
     def _carried(self) -> dict[str, Tensor]:
@@ -245,13 +245,18 @@ class EncoderModel(Half):
         self.pooler.to(self.dtype)
         dense = self.pooler["dense"]
         for leaf in ("weight", "bias"):
-            stored = self.carried.pop(f"pooler.dense.{leaf}", None)
+            stored = self.carried.pop(f"{self._pooler_name()}.{leaf}", None)
             if stored is not None:
                 dense._parameters[leaf] = nn.Parameter(stored)
 
     def _carried(self) -> dict[str, Tensor]:
-        own = {} if self.pooler is None else {f"pooler.{n}": p.detach() for n, p in self.pooler.named_parameters()}
-        return {**self.carried, **own}
+        if self.pooler is None:
+            return self.carried
+        dense = self.pooler["dense"].named_parameters()
+        return {**self.carried, **{f"{self._pooler_name()}.{leaf}": p.detach() for leaf, p in dense}}
+
+    def _pooler_name(self) -> str:
+        return self.names().prefix + family(self.config.model_type).pooler
 
     def forward(
         self,

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seqgraft.spec import Adapter as AdapterSpec
 from seqgraft.spec import FeedForward as FeedForwardSpec
 from seqgraft.spec import Layer as LayerSpec
 from seqgraft.torch.attention import Attention, Linear, View
@@ -57,6 +58,20 @@ class FeedForward(nn.Module):
         return product(self.down, F.dropout(inner, self.spec.dropout, self.training))
 
 
+class Adapter(nn.Module):
+    """down(activation(up(x)))."""
+
+    def __init__(self, spec: AdapterSpec, width: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.up = nn.Linear(width, spec.width)
+        self.down = nn.Linear(spec.width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., width] -> the same shape."""
+        return product(self.down, activate(self.spec.activation, product(self.up, x)))
+
+
 class Layer(nn.Module):
     """One layer of a stack."""
 
@@ -73,6 +88,8 @@ class Layer(nn.Module):
         self.self_attention = Attention(spec.self_attention, width)
         self.cross_attention = Attention(spec.cross_attention, width) if spec.cross_attention else None
         self.feed_forward = FeedForward(spec.feed_forward, width)
+        self.adapter = Adapter(spec.adapter, width) if spec.adapter else None
+        self.adapter_norm = Norm(spec.norm, width) if spec.adapter and spec.adapter.norm == "own" else None
         for block in ("self_attention", "cross_attention", "feed_forward"):
             for name in (f"{block}_norm", f"{block}_post_norm"):
                 setattr(self, name, Norm(spec.norm, width) if name in spec.norms else None)
@@ -114,9 +131,18 @@ class Layer(nn.Module):
         order = self.spec.order
         if order in ("sandwich", "after"):
             norm: Norm = getattr(self, f"{block}_post_norm" if order == "sandwich" else f"{block}_norm")
-            return x + self._dropped(norm(out))
+            out = norm(out)
+        if block == "cross_attention" and self.cross_attention is not None and self.cross_attention.gate is not None:
+            out = out * torch.tanh(self.cross_attention.gate)  # after the norm, which would undo it
         x = x + self._dropped(out)
-        return x if order == "pre" else getattr(self, f"{block}_norm")(x)
+        if self.adapter is not None and block == "feed_forward":
+            x = self._adapted(x, self.adapter)
+        return getattr(self, f"{block}_norm")(x) if order == "post" else x
+
+    def _adapted(self, x: Tensor, adapter: Adapter) -> Tensor:
+        norm = self.feed_forward_norm if adapter.spec.norm == "feed_forward" else self.adapter_norm
+        normed = x if norm is None else norm(x)
+        return (normed if adapter.spec.normed_residual else x) + self._dropped(adapter(normed))
 
     def _dropped(self, out: Tensor) -> Tensor:
         if self.spec.residual_scale != 1.0:

@@ -26,11 +26,12 @@ def sines(spec: Positions, rows: Tensor, width: int, dtype: torch.dtype) -> Tens
     """
     half = width // 2
     steps = torch.arange(half, device=rows.device, dtype=torch.float32)
-    if spec.kind == "sines":
-        speeds = torch.pow(10000.0, -2 * steps / width)
+    if spec.kind == "sines":  # in double precision, as the published tables were made
+        rows = rows.double()
+        speeds = torch.pow(10000.0, -2 * steps.double() / width)
     else:
         speeds = torch.exp(steps * -(math.log(10000.0) / (half - 1)))
-    angles = rows[..., None].float() * speeds
+    angles = rows[..., None].to(speeds.dtype) * speeds
     out = torch.cat((angles.sin(), angles.cos()), -1)
     if width % 2:
         out = torch.nn.functional.pad(out, (0, 1))

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from seqgraft.spec import Head as HeadSpec
 from seqgraft.spec import Positions, Rotary
 from seqgraft.spec import Stack as StackSpec
+from seqgraft.spec import TokenDropout
 from seqgraft.torch.attention import Linear, View, leaned
 from seqgraft.torch.cache import EncoderDecoderCache
 from seqgraft.torch.layers import Layer, activate
@@ -87,9 +88,10 @@ class Stack(nn.Module):
         self.embed = nn.Embedding(spec.vocabulary, spec.embed_width)
         self.positions = nn.Embedding(spec.positions.rows, width) if spec.positions and learned else None
         self.token_types = nn.Embedding(spec.token_types, width) if spec.token_types else None
-        self.constants = nn.ModuleDict({c.name: nn.Embedding(c.rows, width) for c in spec.constants})
+        self.constants = nn.ModuleDict({c.name: nn.Embedding(c.rows, c.width or width) for c in spec.constants})
         self.embed_norm = Norm(spec.embed_norm, width) if spec.embed_norm else None
-        self.widen = nn.Linear(spec.narrow.width, spec.width, spec.narrow.bias) if spec.narrow else None
+        joined = sum(constant.width or 0 for constant in spec.joined)
+        self.widen = nn.Linear(spec.narrow.width + joined, spec.width, spec.narrow.bias) if spec.narrow else None
         heads = spec.layers[0].self_attention.heads
         self.position_bias = nn.Embedding(spec.position_bias.count, heads) if spec.position_bias else None
         own = {i: Layer(spec.layers[i], spec.width) for i in spec.owners}
@@ -129,6 +131,8 @@ class Stack(nn.Module):
         for index, layer in enumerate(self._layers()):
             if record.states is not None:
                 record.states.append(x)
+            if self.training and cache is None and self._skips():
+                continue
             own = layer.spec.self_attention
             kept = cache.memory[index] if cache is not None else None
             if kept is None and memory.states is not None and layer.cross_attention is not None and cache is not None:
@@ -164,6 +168,10 @@ class Stack(nn.Module):
         out: Tensor = self.head(states)
         return out
 
+    def _skips(self) -> bool:
+        """Whether training leaves out the next layer."""
+        return self.spec.layer_drop > 0 and float(torch.rand(())) < self.spec.layer_drop
+
     def _layers(self) -> Iterator[Layer]:
         return cast("Iterator[Layer]", iter(self.layers))
 
@@ -182,19 +190,38 @@ class Stack(nn.Module):
         x = embeddings if embeddings is not None else self.embed(ids)
         if spec.embed_scale != 1.0 and embeddings is None:
             x = x * torch.tensor(spec.embed_scale, dtype=x.dtype)  # rounded as the published models round it
-        if self.widen is not None and spec.sum_width == spec.width:
+        if spec.token_dropout is not None and ids is not None:
+            x = self._without_token(spec.token_dropout, x, ids, mask)
+        if spec.joined:
+            rows = [cast("nn.Embedding", self.constants[c.name]).weight[0].detach() for c in spec.joined]
+            x = torch.cat([x, *(row.expand(*x.shape[:-1], -1) for row in rows)], -1)
+        if self.widen is not None and spec.narrow is not None and spec.narrow.sums == "wide":
             x = product(self.widen, x)
+        if self.embed_norm is not None and spec.embed_norm_first:
+            x = self.embed_norm(x)
         if self.token_types is not None:
             types = self.token_types.weight[0] if token_types is None else self.token_types(token_types)
             x = x + types
         if spec.positions is not None:
             x = x + self._positions(spec.positions, x, mask, positions, past)
         for constant in spec.constants:
+            if constant.width is not None:
+                continue
             x = x + constant.times * cast("nn.Embedding", self.constants[constant.name]).weight[0]
-        if self.embed_norm is not None:
+        if self.embed_norm is not None and not spec.embed_norm_first:
             x = self.embed_norm(x)
         x = F.dropout(x, spec.embed_dropout, self.training)
-        return product(self.widen, x) if self.widen is not None and spec.sum_width != spec.width else x
+        if self.widen is not None and spec.narrow is not None and spec.narrow.sums == "narrow":
+            x = product(self.widen, x)
+        return x
+
+    @staticmethod
+    def _without_token(spec: TokenDropout, x: Tensor, ids: Tensor, mask: Tensor | None) -> Tensor:
+        """Embeddings [rows, time, width] with those of one token zero, and the others larger for it."""
+        gone = ids == spec.token
+        length = ids.shape[1] if mask is None else mask.sum(-1)
+        growth = (1 - spec.rate) / (1 - gone.sum(-1) / length)
+        return (x.masked_fill(gone[..., None], 0.0) * growth[:, None, None]).to(x.dtype)
 
     def _positions(self, spec: Positions, x: Tensor, mask: Tensor | None, rows: Tensor | None, past: int) -> Tensor:
         """What the absolute positions add, [rows or 1, time, width]; `rows` overrides what would be counted."""
