@@ -10,10 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import seqgraft
+from seqgraft.errors import CheckpointError
 from seqgraft.spec import parameters
-from seqgraft.torch.half import CausalModel, EncoderModel
+from seqgraft.torch.halves import CausalModel, EncoderModel
 
-from ..families.rows import ROWS, Row
+from ..families.rows import BY_NAME, ROWS, Row
 
 SIDES = [
     pytest.param(row, side, cross, id=f"{row.name}-{side}{'-cross' * cross}")
@@ -104,3 +105,61 @@ def test_round_trip_changes_no_bit(
         stored = {name: value for name, value in stored.items() if name.startswith("encoder.")}
     assert written.keys() == stored.keys()
     assert all(torch.equal(written[name].view(bits), stored[name].view(bits)) for name in stored)
+
+
+TIED = [
+    ("bert", "cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
+    ("bert", "cls.predictions.decoder.bias", "cls.predictions.bias"),
+    ("roberta", "lm_head.decoder.weight", "roberta.embeddings.word_embeddings.weight"),
+    ("gpt2", "lm_head.weight", "transformer.wte.weight"),
+    ("bart", "lm_head.weight", "model.decoder.embed_tokens.weight"),
+    ("bart", "model.shared.weight", "model.decoder.embed_tokens.weight"),
+    ("qwen3", "lm_head.weight", "model.embed_tokens.weight"),
+]
+
+
+@pytest.mark.parametrize(("name", "copy", "owner"), TIED)
+def test_copies_of_what_is_tied(made: Any, tmp_path: Path, name: str, copy: str, owner: str) -> None:
+    """Either may be stored, or both when they are equal; a difference is an error, not a choice."""
+    row = BY_NAME[name]
+    kind, folder = getattr(seqgraft, row.causal), made.folder(row, "decoder")
+    stored = load_file(folder / "model.safetensors")
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    plain = kind.from_pretrained(folder)
+
+    def opened(tensors: dict[str, torch.Tensor], **kwargs: Any) -> Any:
+        save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+        return kind.from_pretrained(tmp_path, **kwargs)
+
+    value = next(stored[n] for n in (owner, copy, "model.shared.weight") if n in stored)
+    alone = {n: t for n, t in stored.items() if n not in (copy, owner)}
+    for tensors in ({**alone, owner: value}, {**alone, copy: value}, {**alone, owner: value, copy: value.clone()}):
+        model = opened(tensors)
+        assert all(torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True))
+    with pytest.raises(CheckpointError, match=f"'{copy}' and '{owner}' must be equal"):
+        opened({**alone, owner: value, copy: value + 1})
+    if copy.endswith("weight") and copy != "model.shared.weight":
+        model = opened({**alone, owner: value, copy: value + 1}, tie_word_embeddings=False)
+        assert torch.equal(model.head.output.weight, value + 1)
+        assert torch.equal(model.embed.weight, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "idle", "used"),
+    [
+        ("bert-untied", "cls.predictions.bias", "cls.predictions.decoder.bias"),
+        ("camembert", "lm_head.bias", "lm_head.decoder.bias"),
+    ],
+)
+def test_an_untied_head_computes_with_one_of_its_biases(
+    made: Any, tmp_path: Path, name: str, idle: str, used: str
+) -> None:
+    row = BY_NAME[name]
+    kind, folder = getattr(seqgraft, row.causal), made.folder(row, "decoder")
+    stored = load_file(folder / "model.safetensors")
+    assert not torch.equal(stored[idle], stored[used])
+    assert torch.equal(kind.from_pretrained(folder).head.output.bias, stored[used])
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    alone = {n: t for n, t in stored.items() if n != used}  # as version 4 wrote it
+    save_file(alone, tmp_path / "model.safetensors", {"format": "pt"})
+    assert torch.equal(kind.from_pretrained(tmp_path).head.output.bias, stored[idle])

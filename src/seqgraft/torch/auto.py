@@ -8,7 +8,8 @@ from seqgraft.config import AutoConfig, EncoderDecoderConfig
 from seqgraft.errors import ConfigurationError
 from seqgraft.families import ENTRIES, entry_of
 from seqgraft.families.configuration import PretrainedConfig
-from seqgraft.torch.half import CausalModel, EncoderModel, Half
+from seqgraft.torch.half import Half
+from seqgraft.torch.halves import CausalModel, EncoderModel
 from seqgraft.torch.model import EncoderDecoderModel
 
 _made: dict[str, type[Half]] = {}

@@ -15,7 +15,7 @@ from seqgraft.errors import ConfigurationError
 from seqgraft.families import family
 from seqgraft.families.configuration import GENERATION_FIELDS, PretrainedConfig
 from seqgraft.spec import Graft
-from seqgraft.torch.half import CausalModel, EncoderModel
+from seqgraft.torch.halves import CausalModel, EncoderModel
 from seqgraft.torch.matching import check_kinds
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def compose(
     if encoder is None:
         encoder = _encoder(encoder_source, {**both, **own}, getattr(pair_config, "encoder", None))
     if decoder is None:
-        width = encoder_spec(encoder.config).width
+        width = encoder_spec(encoder.config).state_width
         decoder = _decoder(decoder_source, {**both, **other}, width, getattr(pair_config, "decoder", None))
     fields = {n: v for n, v in vars(pair_config).items() if n not in ("encoder", "decoder")} if pair_config else {}
     fields = {n: v for n, v in fields.items() if not n.startswith("_") and n not in ("unknown_fields", "name_or_path")}

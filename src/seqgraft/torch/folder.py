@@ -19,7 +19,8 @@ from seqgraft.errors import CheckpointError, ConfigurationError
 from seqgraft.families import family, graft_table
 from seqgraft.families.configuration import CONFIG_NAME, GENERATION_FIELDS, PretrainedConfig
 from seqgraft.generation import GenerationConfig
-from seqgraft.torch.half import CausalModel, Half
+from seqgraft.torch.half import Half
+from seqgraft.torch.halves import CausalModel
 from seqgraft.torch.loading import Filling, dtype_of, plan_filling, tell_fresh
 from seqgraft.torch.pretrained import as_device, override, settle, take_dtype
 from seqgraft.torch.tying import check_tied, tied_names

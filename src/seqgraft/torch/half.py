@@ -1,11 +1,10 @@
-"""Each half as a model of its own: an encoder, and a causal language model that may see an encoder."""
+"""What both halves can do as models of their own: load, save, resize."""
 
 import copy
 import os
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqgraft import folders
@@ -17,22 +16,12 @@ from seqgraft.families import ENTRIES, family, graft_table
 from seqgraft.families import Half as Declared
 from seqgraft.families.configuration import CONFIG_NAME, PretrainedConfig
 from seqgraft.families.naming import Names, plan_writing
-from seqgraft.generation import GenerationConfig
-from seqgraft.generation.outputs import (
-    BaseModelOutput,
-    BaseModelOutputWithPooling,
-    CausalLMOutputWithCrossAttentions,
-)
 from seqgraft.spec import parameters
-from seqgraft.torch.cache import EncoderDecoderCache
-from seqgraft.torch.decoding import CausalDecoding
-from seqgraft.torch.generate import GenerationMixin
 from seqgraft.torch.initial import initialise
 from seqgraft.torch.loading import dtype_of, plan_filling, tell_fresh
-from seqgraft.torch.loss import cross_entropy
 from seqgraft.torch.pretrained import Pretrained, as_device, override, settle, take_dtype
 from seqgraft.torch.resize import resize
-from seqgraft.torch.stack import Memory, Record, Stack
+from seqgraft.torch.stack import Stack
 from seqgraft.torch.weights import TorchReader, assembled, stale_weights, write_weights
 
 H = TypeVar("H", bound="Half")
@@ -213,155 +202,3 @@ class Half(Stack, Pretrained):
 
     def _save_generation(self, staged: os.PathLike[str]) -> None:
         """For what generates."""
-
-
-class EncoderModel(Half):
-    """The bare body of any family: token ids -> states."""
-
-    side = "encoder"
-
-    def __init__(self, config: PretrainedConfig, add_pooling_layer: bool | None = None, *, fill: bool = True) -> None:
-        super().__init__(config, fill=fill)
-        pooled = family(config.model_type).pooled and self.model_type is not None
-        if add_pooling_layer if add_pooling_layer is not None else pooled:
-            if not family(config.model_type).pooled:
-                raise ConfigurationError(f"`add_pooling_layer` must be False: '{config.model_type}' has no pooler.")
-            self._make_pooler(torch.get_default_device() if fill else torch.device("meta"))
-
-    @classmethod
-    def _options(cls, kwargs: dict[str, Any]) -> dict[str, Any]:
-        return {"add_pooling_layer": kwargs.pop("add_pooling_layer", None)}
-
-    def _make_pooler(self, device: torch.device) -> None:
-        dense = nn.Linear(self.spec.width, self.spec.width, device=device)
-        nn.init.normal_(dense.weight, 0.0, self.spec.deviation)
-        nn.init.zeros_(dense.bias)
-        self.pooler = nn.ModuleDict({"dense": dense})
-
-    def _after_loading(self, device: torch.device) -> None:
-        if self.pooler is None:
-            return
-        self._make_pooler(device)
-        self.pooler.to(self.dtype)
-        dense = self.pooler["dense"]
-        for leaf in ("weight", "bias"):
-            stored = self.carried.pop(f"{self._pooler_name()}.{leaf}", None)
-            if stored is not None:
-                dense._parameters[leaf] = nn.Parameter(stored)
-
-    def _carried(self) -> dict[str, Tensor]:
-        if self.pooler is None:
-            return self.carried
-        dense = self.pooler["dense"].named_parameters()
-        return {**self.carried, **{f"{self._pooler_name()}.{leaf}": p.detach() for leaf, p in dense}}
-
-    def _pooler_name(self) -> str:
-        return self.names().prefix + family(self.config.model_type).pooler
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> BaseModelOutput | BaseModelOutputWithPooling | tuple[Any, ...]:
-        """input_ids [batch, time] or inputs_embeds [batch, time, width] -> last_hidden_state [batch, time, width].
-
-        attention_mask [batch, time] is 1 where a token may be seen; without it everything is.
-        """
-        config = self.config
-        record = Record.asked(
-            config.output_hidden_states if output_hidden_states is None else output_hidden_states,
-            config.output_attentions if output_attentions is None else output_attentions,
-        )
-        states = self.states(
-            input_ids,
-            embeddings=inputs_embeds,
-            mask=attention_mask,
-            positions=position_ids,
-            token_types=token_type_ids,
-            record=record,
-        )
-        hidden = None if record.states is None else tuple(record.states)
-        seen = None if record.attentions is None else tuple(record.attentions)
-        if self.pooler is None:
-            out: BaseModelOutput | BaseModelOutputWithPooling = BaseModelOutput(states, hidden, seen)
-        else:
-            pooled = torch.tanh(self.pooler["dense"](states[:, 0]))
-            out = BaseModelOutputWithPooling(states, pooled, hidden, seen)
-        return out if (config.return_dict if return_dict is None else return_dict) else out.to_tuple()
-
-
-class CausalModel(CausalDecoding, Half, GenerationMixin):
-    """A language model of any family: token ids -> logits over the next token, looking at an encoder if it has one."""
-
-    side = "decoder"
-
-    def __init__(self, config: PretrainedConfig, *, fill: bool = True) -> None:
-        super().__init__(config, fill=fill)
-        self.generation_config = GenerationConfig.from_model_config(config)
-
-    def _load_generation(self, source: str | os.PathLike[str], origin: folders.Origin) -> None:
-        if folders.find(source, "generation_config.json", origin) is not None:
-            self.generation_config = GenerationConfig.from_pretrained(source, **vars(origin))
-
-    def _save_generation(self, staged: os.PathLike[str]) -> None:
-        self.generation_config.save_pretrained(staged)
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        encoder_hidden_states: Tensor | None = None,
-        encoder_attention_mask: Tensor | None = None,
-        labels: Tensor | None = None,
-        past_key_values: EncoderDecoderCache | None = None,
-        use_cache: bool | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> CausalLMOutputWithCrossAttentions | tuple[Any, ...]:
-        """input_ids [batch, time] -> logits [batch, time, vocabulary], and the loss of `labels` [batch, time].
-
-        The label of a position is the token there; it is compared with the logits of the position before. Labels of
-        -100 count nothing. attention_mask covers the past as well as `input_ids`.
-        """
-        config = self.config
-        record = Record.asked(
-            config.output_hidden_states if output_hidden_states is None else output_hidden_states,
-            config.output_attentions if output_attentions is None else output_attentions,
-        )
-        cache = past_key_values
-        if cache is None and (use_cache if use_cache is not None else False):
-            cache = EncoderDecoderCache(len(self.layers))
-        states = self.states(
-            input_ids,
-            embeddings=inputs_embeds,
-            mask=attention_mask,
-            positions=position_ids,
-            token_types=token_type_ids,
-            memory=Memory(encoder_hidden_states, encoder_attention_mask),
-            cache=cache,
-            record=record,
-        )
-        logits = self.logits(states)
-        loss = None
-        if labels is not None:
-            loss = cross_entropy(logits, F.pad(labels, (0, 1), value=-100)[:, 1:], num_items_in_batch)
-        out = CausalLMOutputWithCrossAttentions(
-            loss,
-            logits,
-            cache,
-            None if record.states is None else tuple(record.states),
-            None if record.attentions is None else tuple(record.attentions),
-            tuple(record.cross_attentions) if record.cross_attentions else None,
-        )
-        return out if (config.return_dict if return_dict is None else return_dict) else out.to_tuple()

@@ -5,7 +5,7 @@ from typing import Any
 from seqgraft.config import encoder_spec
 from seqgraft.errors import ConfigurationError
 from seqgraft.families import family
-from seqgraft.torch.half import CausalModel, EncoderModel
+from seqgraft.torch.halves import CausalModel, EncoderModel
 
 
 def check_kinds(encoder: Any, decoder: Any) -> None:
@@ -41,7 +41,7 @@ def check_halves(encoder: EncoderModel, decoder: CausalModel) -> None:
             "`decoder` must be causal, but sees the future. Set `is_decoder=True` in its configuration when you "
             "load it, or use EncoderDecoderModel.from_encoder_decoder_pretrained, which does."
         )
-    reads, width = decoder.config.cross_attention_hidden_size, encoder_spec(encoder.config).width
+    reads, width = decoder.config.cross_attention_hidden_size, encoder_spec(encoder.config).state_width
     if reads is not None and reads != width:
         raise ConfigurationError(
             f"`decoder.cross_attention_hidden_size` must be the encoder's width ({width}), but is {reads}."

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from seqgraft.config import EncoderDecoderConfig
 from seqgraft.errors import ConfigurationError
+from seqgraft.families import family
 from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.generation import GenerationConfig
 from seqgraft.generation.outputs import BaseModelOutput, Seq2SeqLMOutput
@@ -17,7 +18,7 @@ from seqgraft.torch.compose import compose
 from seqgraft.torch.decoding import CausalDecoding, DecodingState
 from seqgraft.torch.folder import load_pair, save_pair
 from seqgraft.torch.generate import GenerationMixin
-from seqgraft.torch.half import CausalModel, EncoderModel
+from seqgraft.torch.halves import CausalModel, EncoderModel
 from seqgraft.torch.link import adopted, link, unlink
 from seqgraft.torch.loss import IGNORED, cross_entropy
 from seqgraft.torch.matching import check_halves, check_kinds
@@ -25,7 +26,7 @@ from seqgraft.torch.pretrained import Pretrained
 from seqgraft.torch.product import product
 from seqgraft.torch.search_prompt import inferred_mask
 from seqgraft.torch.stack import Memory
-from seqgraft.torch.tying import tie_halves
+from seqgraft.torch.tying import fix, shared_names, tie_halves
 
 
 class EncoderDecoderModel(Pretrained, GenerationMixin):
@@ -57,9 +58,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
             if encoder is None or decoder is None:
                 raise ConfigurationError("A pair needs `config`, or both `encoder` and `decoder`.")
             config = EncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)
-        if not isinstance(config, EncoderDecoderConfig):
-            raise ConfigurationError(f"`config` must be an EncoderDecoderConfig, but is a {type(config).__name__}.")
-        config = copy.deepcopy(config)
+        config = _of_a_pair(config)
         self.encoder = encoder if encoder is not None else EncoderModel(config.encoder, fill=fill)
         self.decoder = decoder if decoder is not None else CausalModel(config.decoder, fill=fill)
         check_halves(self.encoder, self.decoder)
@@ -71,8 +70,8 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         if self.encoder.pooler is not None:  # no part of what a pair computes: it would wait for a gradient
             self.encoder.pooler.requires_grad_(False)
         self.generation_config = GenerationConfig.from_model_config(config)
-        if config.tie_encoder_decoder:
-            tie_halves(self.encoder, self.decoder)
+        tie_halves(self.encoder, self.decoder, shared_names(config, self.encoder, self.decoder))
+        fix(config, self.decoder)
         self.eval()
 
     def _fresh_bridge(self, shape: tuple[int, int], fill: bool) -> nn.Linear:
@@ -171,7 +170,12 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         return self.decoder.get_output_embeddings()
 
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
-        """A pair has two vocabularies, so it must be said which: TypeError that says how."""
+        """Resize the one table of a published encoder-decoder; TypeError for a pair of two vocabularies."""
+        if self.config.whole is not None and shared_names(self.config, self.encoder, self.decoder):
+            self.decoder.resize_token_embeddings(*args, **kwargs)
+            self.encoder.resize_token_embeddings(self.decoder.embed.num_embeddings)
+            self.tie_weights()
+            return self.encoder.embed
         raise TypeError(
             "A pair has two vocabularies: use model.encoder.resize_token_embeddings(n) or "
             "model.decoder.resize_token_embeddings(n)."
@@ -186,8 +190,8 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         """Tie again what the configuration says is tied."""
         self.encoder.tie()
         self.decoder.tie()
-        if self.config.tie_encoder_decoder:
-            tie_halves(self.encoder, self.decoder)
+        tie_halves(self.encoder, self.decoder, shared_names(self.config, self.encoder, self.decoder))
+        fix(self.config, self.decoder)
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
         """labels [batch, time] -> decoder inputs: shifted right by one after the start id, -100 replaced by padding.
@@ -218,7 +222,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
     def _target_mask(self, ids: Tensor) -> Tensor | None:
         """The mask that padding of the decoder's inputs implies; the start token is seen, whatever its id."""
         pad = self.config.special("pad_token_id")
-        if pad is None:
+        if pad is None or self.config.whole is not None:  # which were trained so: they hide nothing of their inputs
             return None
         mask = ids != pad
         if self.config.special("decoder_start_token_id") == pad:
@@ -350,3 +354,12 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
             attentions_asked=output_attentions,
         )
         return self.decoder, state
+
+
+def _of_a_pair(config: PretrainedConfig) -> EncoderDecoderConfig:
+    """A copy of a pair's configuration, or the pair that a published encoder-decoder's configuration describes."""
+    if isinstance(config, EncoderDecoderConfig):
+        return copy.deepcopy(config)
+    if not isinstance(config, PretrainedConfig) or family(config.model_type).whole is None:
+        raise ConfigurationError(f"`config` must be an EncoderDecoderConfig, but is a {type(config).__name__}.")
+    return EncoderDecoderConfig.from_whole(config)
