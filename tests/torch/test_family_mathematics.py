@@ -33,14 +33,14 @@ def real(mask: torch.Tensor | None, *tensors: torch.Tensor) -> list[torch.Tensor
     return list(tensors) if mask is None else [t[mask.bool()] for t in tensors]
 
 
-def memory() -> dict[str, torch.Tensor]:
+def memory(time: int = 6) -> dict[str, torch.Tensor]:
     """An encoder's states, a part of them hidden."""
     generator = torch.Generator().manual_seed(3)
-    mask = torch.ones(3, 6, dtype=torch.long)
+    mask = torch.ones(3, time, dtype=torch.long)
     mask[1, 4:] = 0
     mask[2, 1:] = 0
     return {
-        "encoder_hidden_states": torch.randn(3, 6, 32, generator=generator),
+        "encoder_hidden_states": torch.randn(3, time, 32, generator=generator),
         "encoder_attention_mask": mask,
     }
 
@@ -89,7 +89,7 @@ def test_encoder(made: Any, row: Row, both: bool, padding: str, attention: str) 
 def test_decoder(made: Any, row: Row, cross: bool, padding: str, attention: str) -> None:
     theirs = made.theirs(row, "decoder", cross)
     ours = made.ours(row, "decoder", cross, attn_implementation=attention)
-    inputs = {**batch(padding, pad=pad_of(row)), **(memory() if cross else {})}
+    inputs = {**batch(padding, pad=pad_of(row)), **(memory(row.source) if cross else {})}
     asked = {"output_hidden_states": True, "output_attentions": attention == "eager"}
     other = theirs(**inputs, **asked, use_cache=False)  # its cache has as many layers as the other half of a BART
     compare(ours(**inputs, **asked), other, inputs.get("attention_mask"), attention == "eager")
@@ -109,8 +109,39 @@ def test_positions_token_types_and_embeddings(made: Any, row: Row) -> None:
         plain, own, other = ours(**inputs)[0], ours(**inputs, **extra)[0], theirs(**inputs, **extra)[0]
         assert distance(*real(mask, own, other)) < BOUND
         assert distance(*real(mask, own, plain)) > 1e-3
-        embedded = {"inputs_embeds": ours.get_input_embeddings()(inputs["input_ids"]), "attention_mask": mask}
+        scale = 1.0 if ours.spec.scales_given else ours.spec.embed_scale
+        rows = ours.get_input_embeddings()(inputs["input_ids"]) * scale
+        embedded = {"inputs_embeds": rows, "attention_mask": mask}
         assert torch.equal(ours(**embedded, **extra)[0], own)
+
+
+@pytest.mark.parametrize("row", [pytest.param(r, id=r.name) for r in ROWS])
+@torch.no_grad()
+def test_embeddings_stand_for_ids(made: Any, row: Row) -> None:
+    """They are taken as they are: a family that scales its table's rows does not scale them."""
+    inputs = batch()["input_ids"]
+    for side in row.sides:
+        ours, theirs = made.ours(row, side), encoder_of(made.theirs(row, side))
+        embedded = ours.get_input_embeddings()(inputs)
+        off = {} if side == "encoder" else {"use_cache": False}
+        assert distance(ours(inputs_embeds=embedded)[0], theirs(inputs_embeds=embedded, **off)[0]) < BOUND
+        for wrong in ({}, {"input_ids": inputs, "inputs_embeds": embedded}):
+            with pytest.raises(ValueError, match="Exactly one of token ids and embeddings must be given"):
+                ours(**wrong)
+
+
+@pytest.mark.parametrize("row", [pytest.param(r, id=r.name) for r in ROWS])
+def test_a_sequence_longer_than_the_table_is_refused(made: Any, row: Row) -> None:
+    ids = torch.full((1, 90), 5)
+    for side in row.sides:
+        model = made.ours(row, side)
+        if model.spec.positions is None:
+            assert model(ids)[0].shape[1] == 90
+            continue
+        longest = model.spec.positions.longest
+        assert model(ids[:, :longest])[0].shape[1] == longest
+        with pytest.raises(ValueError, match=f"A sequence must have at most {longest} tokens.*but has {longest + 1}"):
+            model(ids[:, : longest + 1])
 
 
 def as_stored(model: Any, values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -155,7 +186,7 @@ def test_encoder_gradients(made: Any, row: Row, both: bool) -> None:
 def test_decoder_loss_and_gradients(made: Any, row: Row, cross: bool) -> None:
     theirs, ours = made.theirs(row, "decoder", cross), made.ours(row, "decoder", cross)
     theirs.zero_grad()
-    inputs = {**batch("right", pad=pad_of(row)), **(memory() if cross else {})}
+    inputs = {**batch("right", pad=pad_of(row)), **(memory(row.source) if cross else {})}
     labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
     moved = labels if row.shifted else F.pad(labels, (0, 1), value=-100)[:, 1:].contiguous()
     mine, other = ours(**inputs, labels=labels), theirs(**inputs, labels=moved, use_cache=False)
@@ -191,7 +222,7 @@ def test_dropout_stands_where_the_reference_has_it(
     mask = inputs["attention_mask"]
     for side in row.sides:
         cross = side == "decoder" and row.cross
-        seen = {**inputs, **(memory() if cross else {})}
+        seen = {**inputs, **(memory(row.source) if cross else {})}
         off = {} if side == "encoder" else {"use_cache": False}
         still, ours = made.ours(row, side, cross), made.ours(row, side, cross, attn_implementation="eager", **rates)
         theirs = encoder_of(reference_model(row, side, cross=cross, **rates))
@@ -213,12 +244,9 @@ def test_dropout_stands_where_the_reference_has_it(
 def test_no_dropout_in_training_mode_is_eval(made: Any, row: Row) -> None:
     inputs = batch("right", pad=pad_of(row))
     for side in row.sides:
-        model = made.ours(row, side, **dict.fromkeys(row.dropouts, 0.0))
-        if side == "encoder" and row.dropouts and row.model_type == "gpt2":
-            model = made.ours(row, side, embd_pdrop=0.0, resid_pdrop=0.0, attn_pdrop=0.0)
-        if row.model_type in ("bart", "gpt2"):
-            zero = {n: 0.0 for n in model.config.fields if "dropout" in n or n.endswith("pdrop")}
-            model = made.ours(row, side, **zero)
+        fields = made.ours(row, side).config.to_dict()
+        rates = {n: 0.0 for n, v in fields.items() if ("dropout" in n or "pdrop" in n) and isinstance(v, float)}
+        model = made.ours(row, side, **rates)
         still = model(**inputs)[0]
         assert torch.equal(model.train()(**inputs)[0], still)
 
@@ -227,7 +255,7 @@ STEPPED = [
     pytest.param(row, cross, id=f"{row.name}{'-cross' * cross}")
     for row in ROWS
     if row.causal
-    for cross in ((True,) if row.cross else (False, True))
+    for cross in ((True,) if row.cross else (False, True) if row.grafts else (False,))
 ]
 
 
