@@ -1,5 +1,6 @@
 """One row of the suite: what it needs to know of a family."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,8 @@ class Row:
     """Fields that make the configuration a plain decoder's."""
     cross: bool = True
     """Whether the published design has cross-attention."""
+    grafts: bool = True
+    """Whether a family without it takes it between its blocks."""
     dropouts: tuple[str, ...] = ()
     token_types: bool = False
     positions: bool = True
@@ -33,6 +36,12 @@ class Row:
     """Whether the reference saves the encoder half alone under the names of the whole body."""
     shifted: bool = True
     """Whether the reference's loss shifts the labels."""
+    source: int = 6
+    """Length of the encoder's states: the reference's Megatron-BERT fails unless they are as many as the decoder's."""
+    counted: bool = False
+    """Whether the reference must be told positions counted from the mask, which it forgot to count since version 4."""
+    lift: Callable[[Any], None] | None = None
+    """Lifts the causal mask of the reference's body where `is_causal` does not, or not as it should."""
     shows_padding: bool = True
     """Whether the reference computes the states of padding too, rather than making them zero."""
 

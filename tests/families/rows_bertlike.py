@@ -40,7 +40,14 @@ ROWS_BERTLIKE = (
         token_types=True,
     ),
     Row("layoutlm", "layoutlm", _LAYOUT, "LayoutLMModel", dropouts=_DROPOUTS, token_types=True),
-    Row("splinter", "splinter", {**_BERT, "question_token_id": 5}, "SplinterModel", token_types=True),
+    Row(
+        "splinter",
+        "splinter",
+        {**_BERT, "question_token_id": 5},
+        "SplinterModel",
+        dropouts=_DROPOUTS,
+        token_types=True,
+    ),
     Row(
         "bert-generation",
         "bert-generation",
@@ -57,6 +64,7 @@ ROWS_BERTLIKE = (
         "BertGenerationEncoder",
         "BertGenerationDecoder",
         _DECODER,
+        dropouts=_DROPOUTS,
     ),
     Row(
         "megatron-bert",
@@ -67,6 +75,7 @@ ROWS_BERTLIKE = (
         _DECODER,
         dropouts=_DROPOUTS,
         token_types=True,
+        source=9,
     ),
     Row(
         "roberta-prelayernorm",

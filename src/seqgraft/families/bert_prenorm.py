@@ -61,13 +61,20 @@ def megatron_decoder(config: MegatronBertConfig) -> Stack:
 
 
 def encoder(config: roberta.RobertaConfig) -> Stack:
-    """RoBERTa's body with its norms moved; only fairseq's keeps the one over the embeddings."""
-    return _moved(roberta.encoder(config), config, embed_norm=isinstance(config, RobertaPreLayerNormConfig))
+    """RoBERTa's body with its norms moved.
+
+    XLM-RoBERTa-XL has none over the embeddings, and no dropout after the feed-forward.
+    """
+    fairseq = isinstance(config, RobertaPreLayerNormConfig)
+    stack = _moved(roberta.encoder(config), config, embed_norm=fairseq)
+    if fairseq:
+        return stack
+    return replace(stack, layers=tuple(replace(layer, feed_forward_dropout=0.0) for layer in stack.layers))
 
 
 def decoder(config: roberta.RobertaConfig) -> Stack:
     """The body with RoBERTa's head."""
-    return _moved(roberta.decoder(config), config, embed_norm=isinstance(config, RobertaPreLayerNormConfig))
+    return replace(encoder(config), head=roberta.decoder(config).head)
 
 
 _NORMS = {

@@ -65,6 +65,8 @@ class Layer:
     cross_attention: Attention | None = None
     dropout: float = 0.0
     """Of each block's output, before the residual is added."""
+    feed_forward_dropout: float | None = None
+    """Of the feed-forward's output, where it differs."""
     one_norm: bool = False
     """Whether the two blocks of a parallel layer read the same norm's output."""
     bare_attention: bool = False
@@ -76,6 +78,8 @@ class Layer:
     def __post_init__(self) -> None:
         one_of("Layer.order", self.order, ("pre", "post", "sandwich", "after", "parallel"))
         probability("Layer.dropout", self.dropout)
+        if self.feed_forward_dropout is not None:
+            probability("Layer.feed_forward_dropout", self.feed_forward_dropout)
         if self.self_attention.memory_width is not None:
             raise SpecError("Self-attention attends to its own stack, so its memory_width must be None.")
         if self.cross_attention is not None and self.cross_attention.memory_width is None:
@@ -118,8 +122,11 @@ class Positions:
     kind: Literal["learned", "sines", "sines_tensor2tensor"] = "learned"
     """sines: sin and cos of i / 10000^(2j / width), one half each (Vaswani et al. 2017). sines_tensor2tensor: the last
     rate is exactly 1 / 10000, and the row of padding is zero."""
+    given: Literal["rows", "places"] = "rows"
+    """What positions handed in are: rows of the table, or places from 0, to which the offset is added (OPT)."""
 
     def __post_init__(self) -> None:
+        one_of("Positions.given", self.given, ("rows", "places"))
         at_least("Positions.rows", self.rows, 1)
         at_least("Positions.offset", self.offset, 0)
         one_of("Positions.counted", self.counted, ("all", "real", "shown"))
@@ -168,6 +175,8 @@ class Narrow:
     bias: bool = True
     sums: Literal["narrow", "wide"] = "narrow"
     """Whether positions, token types and the embedding norm come before the map or after it."""
+    back: bool = False
+    """Whether another map, without a bias, makes the last states as narrow again (OPT 350m)."""
 
     def __post_init__(self) -> None:
         at_least("Narrow.width", self.width, 1)
@@ -213,6 +222,8 @@ class Stack:
     causal: bool
     """Whether a position sees only itself and those before it."""
     embed_scale: float = 1.0
+    scales_given: bool = False
+    """Whether that factor is of embeddings handed in too (Granite), rather than of the table's rows alone."""
     token_dropout: TokenDropout | None = None
     narrow: Narrow | None = None
     positions: Positions | None = None
@@ -269,6 +280,11 @@ class Stack:
     def joined(self) -> tuple[Constant, ...]:
         """Constants that are joined to the token embeddings."""
         return tuple(constant for constant in self.constants if constant.width is not None)
+
+    @property
+    def state_width(self) -> int:
+        """Width of the states that the stack gives, and that its head reads."""
+        return self.narrow.width if self.narrow and self.narrow.back else self.width
 
     @property
     def sum_width(self) -> int:

@@ -113,7 +113,7 @@ class Layer(nn.Module):
         attended = self.self_attention(before, view, rotation, cache, seen=seen)
         if self.spec.order == "parallel":
             forward = before if self.spec.one_norm else self._before("feed_forward", x)
-            return x + self._dropped(attended) + self._dropped(self.feed_forward(forward))
+            return x + self._dropped("self_attention", attended) + self._dropped("feed_forward", self.feed_forward(forward))
         x = self._add("self_attention", x, attended)
         if self.cross_attention is not None and memory is not None:
             kept = self.cross_attention.remember(memory) if isinstance(memory, Tensor) else memory
@@ -134,7 +134,7 @@ class Layer(nn.Module):
             out = norm(out)
         if block == "cross_attention" and self.cross_attention is not None and self.cross_attention.gate is not None:
             out = out * torch.tanh(self.cross_attention.gate)  # after the norm, which would undo it
-        x = x + self._dropped(out)
+        x = x + self._dropped(block, out)
         if self.adapter is not None and block == "feed_forward":
             x = self._adapted(x, self.adapter)
         return getattr(self, f"{block}_norm")(x) if order == "post" else x
@@ -142,9 +142,13 @@ class Layer(nn.Module):
     def _adapted(self, x: Tensor, adapter: Adapter) -> Tensor:
         norm = self.feed_forward_norm if adapter.spec.norm == "feed_forward" else self.adapter_norm
         normed = x if norm is None else norm(x)
-        return (normed if adapter.spec.normed_residual else x) + self._dropped(adapter(normed))
+        out = F.dropout(adapter(normed), self.spec.dropout, self.training)
+        return (normed if adapter.spec.normed_residual else x) + out
 
-    def _dropped(self, out: Tensor) -> Tensor:
+    def _dropped(self, block: str, out: Tensor) -> Tensor:
         if self.spec.residual_scale != 1.0:
             out = out * self.spec.residual_scale
-        return F.dropout(out, self.spec.dropout) if self.training else out
+        if not self.training:
+            return out
+        forward = self.spec.feed_forward_dropout if block == "feed_forward" else None
+        return F.dropout(out, self.spec.dropout if forward is None else forward)
