@@ -29,7 +29,11 @@ RECIPE: dict[str, Any] = {
     "new_learning_rate": 1e-3,
     "warmup": 0.06,
     "dropout": False,
+    "freeze": ["encoder.*"],
 }
+"""Found by short runs of equal cost. With the encoder frozen a step costs half, and after as much time the loss is far
+lower (5.27 against 5.68 early on); dropout costs a fifth more and has nothing to prevent in less than an epoch."""
+# To be measured: run with `--fresh --minutes 60` on an idle machine of two cores, and say here what comes out.
 HOUR = "An hour of the same training has not been measured yet."
 
 _REPORT = "report.json"

@@ -1,17 +1,20 @@
 """`train`: what it learns is what `generate` writes; bounds, folders, interrupts, messages."""
 
+import io
 import json
 import os
+import re
 import signal
 import threading
 import time
 
 import pytest
 import torch
+from rich.console import Console
 
 import seqgraft
 from seqgraft.errors import ConfigurationError, DataError, FolderError, SeqgraftError
-from seqgraft.training import schedule
+from seqgraft.training import progress, schedule
 from seqgraft.training.groups import is_new, rate_groups
 from seqgraft.training.metrics import generate_texts
 from seqgraft.training.trainer import train
@@ -184,6 +187,16 @@ def test_says_little_and_what_matters(make, pairs, capfd):
     assert out.count("\n") == 1
     assert error == ""
     assert "decoder_start_token_id = 2 (cls_token)" in result.notes[0]
+
+
+def test_bar_in_a_terminal(make, pairs, monkeypatch):
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=100)
+    monkeypatch.setattr(progress, "Console", lambda **_: console)
+    made = make()
+    options = {**FAST, "progress": True, "rows_per_batch": 2}
+    train(made.model, made.tokenizer, pairs, output=None, epochs=5, **options)
+    assert re.search(r"Training .*step 15/15  loss \d\.\d{3}  [\d,]+ target tokens/s  0:00 left", shown.getvalue())
 
 
 def test_bfloat16_learns(make, pairs):

@@ -15,14 +15,16 @@ def token_loss(
 ) -> tuple[Tensor, int]:
     """A batch (`input_ids`, `attention_mask`, `labels`) -> the summed cross-entropy of its labels, and their number.
 
-    Their quotient is `model(**batch).loss`; sums of several batches may be added before they are divided. `smoothing`
-    moves that share of the target's probability to all tokens alike (Szegedy et al. 2016).
+    Labels are padded on the right, with -100. The quotient is `model(**batch).loss`; sums of several batches may be
+    added before they are divided. `smoothing` moves that share of the target's probability to all tokens alike
+    (Szegedy et al. 2016).
     """
     labels, mask = batch["labels"], batch["attention_mask"]
     inputs = model.prepare_decoder_input_ids_from_labels(labels)
     source = model.encode(batch["input_ids"], mask)
     memory = Memory(model.bridge(source.last_hidden_state), mask)
-    states = model.decoder.states(inputs, mask=model._target_mask(inputs), memory=memory)
+    # No mask of the targets: they are padded on the right, where no position that counts can look.
+    states = model.decoder.states(inputs, memory=memory)
     kept = labels != IGNORED
     targets = labels[kept]
     logits = model.decoder.logits(states[kept]).float()
