@@ -1,9 +1,11 @@
 """The program as a whole: help, exit codes, what it imports, and the documented line in a shell."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -100,7 +102,11 @@ def test_the_documented_line(shell, folder):
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of a shell")
 def test_results_come_as_soon_as_ready_and_ctrl_c_ends(folder):
     command = [sys.executable, "-m", "seqgraft", "run", "-t", "summarization", "-m", str(folder), "--json"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(command, env=buffered, **pipes) as process:
+        watchdog = threading.Timer(45, process.kill)  # a result that is held back would be waited for without end
+        watchdog.start()
         for text in TEXTS[:2]:
             process.stdin.write(text.encode() + b"\n")
             process.stdin.flush()
@@ -108,6 +114,7 @@ def test_results_come_as_soon_as_ready_and_ctrl_c_ends(folder):
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
         assert process.stderr.read().endswith(b"Interrupted.\n")
+        watchdog.cancel()
 
 
 @pytest.mark.long
@@ -116,5 +123,5 @@ def test_a_reader_that_stops_early(folder):
     line = f"yes 'a model' | head -500 | {sys.executable} -m seqgraft run -t summarization -m {folder} | head -1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60)
     assert len(done.stdout.splitlines()) == 1
-    assert "Traceback" not in done.stderr
-    assert "Exception" not in done.stderr
+    for word in ("Traceback", "Exception", "roken pipe"):
+        assert word not in done.stderr

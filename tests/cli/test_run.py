@@ -142,6 +142,13 @@ def test_a_long_text_is_cut_and_said_or_refused(seqgraft, folder):
     assert "Error: Input 3 has 82 tokens" in done.stderr
 
 
+def test_a_message_comes_once(seqgraft, folder):
+    done = seqgraft("run", "-t", "summarization", "-m", folder, "--max-length", "20", stdin="a model\na model\n")
+    assert done.exit_code == 0
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("Warning: `max_length` is 20")
+
+
 def test_input_that_is_not_text(seqgraft, folder):
     done = seqgraft(*RUN, folder, stdin=b"a model\n\xff\xfe\n")
     assert done.exit_code == 1

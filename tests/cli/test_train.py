@@ -46,7 +46,8 @@ def test_train(seqgraft, folder, data, tmp_path):
     assert result["valid_loss"] < result["curve"][0]["loss"] / 2
     assert "20 pairs, 20 held out." in done.stderr
     assert "step 60" in done.stderr  # progress is no result
-    assert json.loads((out / "training.json").read_text())["settings"]["learning_rate"] == 0.003
+    settings = json.loads((out / "training.json").read_text())["settings"]
+    assert (settings["learning_rate"], settings["dropout"]) == (0.003, False)
     model = library.EncoderDecoderModel.from_pretrained(out)
     assert model.generation_config.max_new_tokens == LONGEST - 1
     assert f"at most {LONGEST - 1} tokens" in done.stderr

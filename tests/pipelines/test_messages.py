@@ -64,6 +64,8 @@ def test_a_source_that_is_too_long(summarizer, warned):
     beginning = " ".join(LONG.split()[: LONGEST - 2])
     assert cut == summarizer(["a model", beginning])
     assert summarizer(LONG, truncation="longest_first") == summarizer(beginning)
+    row = summarizer._encoded([LONG], summarizer._asked({"truncation": True}), 0)[0]
+    assert len(row["input_ids"]) == len(row["attention_mask"]) == LONGEST
     with pytest.raises(GenerationError, match="truncation=True"):
         summarizer(LONG, truncation="do_not_truncate")
 

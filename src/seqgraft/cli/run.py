@@ -102,4 +102,4 @@ def _streamer(tokenizer: Any) -> Any:
             print(" ".join(text.splitlines()) if text.strip("\n") != text else text, end="\n" if stream_end else "")
             sys.stdout.flush()
 
-    return Printed(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    return Printed(tokenizer, skip_special_tokens=True)
