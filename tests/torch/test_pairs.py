@@ -101,8 +101,15 @@ def test_loss_and_gradients(held: Any, encoder: str, decoder: str) -> None:
         assert distance(gradient, reference[name], floor) < BOUND, name
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize("encoder", [row.name for row in ROWS if row.name not in REFERENCE_ENCODERS])
+OTHER_ENCODERS = [row.name for row in ROWS if row.name not in REFERENCE_ENCODERS]
+OTHER_PAIRS = [
+    pytest.param(encoder, decoder, id=f"{encoder}-{decoder}")
+    for number, encoder in enumerate(OTHER_ENCODERS)
+    for decoder in (list(DECODERS) if encoder in ("bart", "llama", "qwen3") else [list(DECODERS)[number % 4]])
+]
+
+
+@pytest.mark.parametrize(("encoder", "decoder"), OTHER_PAIRS)
 @torch.no_grad()
 def test_pairs_that_the_reference_cannot_make(made: Any, tmp_path: Path, encoder: str, decoder: str) -> None:
     """Composed from two folders: the decoder given the encoder's states. Saving and opening changes nothing."""
@@ -119,8 +126,7 @@ def test_pairs_that_the_reference_cannot_make(made: Any, tmp_path: Path, encoder
     inputs, goal = source(encoder), target(decoder)
     mine = ours(**inputs, **goal)
     states = states_of(body, inputs)
-    if not row.sees_back:
-        assert distance(mine.encoder_last_hidden_state, states) < BOUND
+    assert distance(*real(inputs["attention_mask"], mine.encoder_last_hidden_state, states)) < BOUND
     other = head(
         goal["decoder_input_ids"],
         attention_mask=goal["decoder_attention_mask"],
