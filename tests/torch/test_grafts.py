@@ -18,7 +18,7 @@ from ..families.rows import BY_NAME, ROWS, Row, distance
 from .pairs import source, target
 from .test_family_mathematics import BOUND, real
 
-GRAFTED = [pytest.param(row, id=row.name) for row in ROWS if row.causal and not row.cross]
+GRAFTED = [pytest.param(row, id=row.name) for row in ROWS if row.causal and not row.cross and row.grafts]
 INPUTS = {**source("bert"), **target("bert")}
 GOAL = INPUTS["decoder_attention_mask"]
 
@@ -169,3 +169,10 @@ def test_what_a_graft_refuses(made: Any, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(values))
     with pytest.raises(CheckpointError, match=r"graft\.layers"):  # a folder that holds more than it says
         EncoderDecoderModel.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("row", [pytest.param(r, id=r.name) for r in ROWS if r.causal and not r.cross and not r.grafts])
+def test_there_is_no_place_between_blocks_that_stand_side_by_side(made: Any, row: Row) -> None:
+    with pytest.raises(ConfigurationError, match="`how` of a graft must be another than 'between' for a decoder whose"):
+        compose(made, row)
+    assert made.ours(row, "decoder").spec.layers[0].order == "parallel"

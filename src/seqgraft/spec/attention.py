@@ -106,6 +106,10 @@ class Attention:
     """A table of this block's own; a table that all layers share is the stack's."""
     alibi: float | None = None
     """Scores fall linearly with distance (Press et al. 2022); the number is the exponent of the steepest slope."""
+    alibi_scale: float = 1.0
+    """Factor of those slopes (Falcon scales them as it scales the scores)."""
+    clip: float | None = None
+    """c: queries, keys and values are kept within -c and c (MPT 7B StoryWriter)."""
     softcap: float | None = None
     """c: the scores become c * tanh(scores / c) (Gemma 2)."""
     sink: bool = False

@@ -61,7 +61,13 @@ def graft(decoder: Stack, memory_width: int, how: Graft | None = None) -> Stack:
                 "`how` of a graft must be another than 'between' for a decoder whose blocks stand side by side: "
                 "there is no place between its self-attention and its feed-forward."
             )
+        if layers[index].order == "post":
+            raise ConfigurationError(
+                "`how` of a graft must be another than 'between' for a decoder with norms after its residuals: "
+                "one more of them would change what the decoder computes, shut as the gate may be."
+            )
         own = layers[index].self_attention
-        cross = replace(own, memory_width=memory_width, rotary=None, window=None, gate=how.gate)
+        placeless = replace(own, rotary=None, window=None, alibi=None, buckets=None, sink=False)
+        cross = replace(placeless, memory_width=memory_width, gate=how.gate)
         layers[index] = replace(layers[index], cross_attention=cross)
     return replace(decoder, layers=tuple(layers))

@@ -44,6 +44,8 @@ def parameters(stack: Stack) -> Table:
                 _norm(table, f"layers.{i}.adapter_norm", layer.norm, stack.width)
     if stack.final_norm:
         _norm(table, "final_norm", stack.final_norm, stack.width)
+    if stack.narrow and stack.narrow.back:
+        _linear(table, "narrow_again", stack.narrow.width, stack.width, False)
     if stack.head:
         _head(table, stack.head, stack)
     return table
@@ -90,10 +92,10 @@ def _feed_forward(table: Table, name: str, f: FeedForward, width: int) -> None:
 
 
 def _head(table: Table, head: Head, stack: Stack) -> None:
-    into = stack.width
+    into = stack.state_width
     if head.transform:
-        into = head.transform.width or stack.width
-        _linear(table, "head.dense", into, stack.width, head.transform.bias)
+        into = head.transform.width or stack.state_width
+        _linear(table, "head.dense", into, stack.state_width, head.transform.bias)
         if head.transform.norm:
             _norm(table, "head.norm", head.transform.norm, into)
     if not head.tied:

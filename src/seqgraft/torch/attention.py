@@ -145,6 +145,8 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor, heads: int) -> Tensor:
         """[rows, time, heads * head_width] -> [rows, heads, time, head_width]"""
+        if self.spec.clip is not None:
+            x = x.clamp(-self.spec.clip, self.spec.clip)
         return x.view(x.shape[0], x.shape[1], heads, self.spec.head_width).transpose(1, 2)
 
     def _shaped(self, x: Tensor, heads: int, norm: Norm | None, rotation: Rotation | None) -> Tensor:
@@ -209,7 +211,7 @@ class Attention(nn.Module):
         """The view with what this block's own positions add to it; distance [queries, keys], key minus query."""
         spec, dtype = self.spec, self.query.weight.dtype
         if spec.alibi is not None:
-            steep = slopes(spec.heads, spec.alibi, distance.device)[:, None, None]
+            steep = spec.alibi_scale * slopes(spec.heads, spec.alibi, distance.device)[:, None, None]
             view = leaned(view, (steep * -distance.abs())[None].to(dtype), distance)
         if self.position_bias is not None and spec.buckets is not None:
             table = self.position_bias(bucket(spec.buckets, distance, causal))
