@@ -38,10 +38,12 @@ class Row:
     """Whether the reference's loss shifts the labels."""
     source: int = 6
     """Length of the encoder's states: the reference's Megatron-BERT fails unless they are as many as the decoder's."""
-    counted: bool = False
-    """Whether the reference must be told positions counted from the mask, which it forgot to count since version 4."""
-    lift: Callable[[Any], None] | None = None
-    """Lifts the causal mask of the reference's body where `is_causal` does not, or not as it should."""
+    cross_works: bool = True
+    """Whether the reference's published cross-attention runs."""
+    mend: Callable[[Any, bool], None] | None = None
+    """(model, whether it is seen both ways): mends what the reference's model does not do as it should."""
+    stored: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    """The reference's tensors by its modules' names -> by the names of its files, where those differ."""
     shows_padding: bool = True
     """Whether the reference computes the states of padding too, rather than making them zero."""
 
@@ -49,3 +51,11 @@ class Row:
     def sides(self) -> tuple[str, ...]:
         """The halves that the family has."""
         return ("encoder", "decoder") if self.causal else ("encoder",)
+
+
+def says(theirs: Any, ours: Any) -> bool:
+    """Whether the reference's field holds our value; a description inside a configuration holds at least ours."""
+    theirs = theirs.to_dict() if hasattr(theirs, "to_dict") else theirs
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return theirs | ours == theirs
+    return bool(theirs == ours)

@@ -23,7 +23,7 @@ DECODERS = [
     pytest.param(row, cross, id=f"{row.name}{'-cross' * cross}")
     for row in ROWS
     if row.causal
-    for cross in ((False, True) if row.cross else (False,))
+    for cross in ((False, True) if row.cross and row.cross_works else (False,))
 ]
 PADDINGS = ["none", "right", "left"]
 
@@ -78,7 +78,7 @@ def test_encoder(made: Any, row: Row, both: bool, padding: str, attention: str) 
     compare(mine, other, mask, attention == "eager")
     pooled = getattr(other, "pooler_output", None)
     assert (pooled is None) == (getattr(mine, "pooler_output", None) is None)
-    if pooled is not None:
+    if pooled is not None and (row.shows_padding or padding != "left"):
         assert distance(mine.pooler_output, pooled) < BOUND
 
 
@@ -153,7 +153,7 @@ def as_stored(model: Any, values: dict[str, torch.Tensor]) -> dict[str, torch.Te
     return written
 
 
-def compare_gradients(ours: Any, theirs: Any) -> None:
+def compare_gradients(row: Row, ours: Any, theirs: Any) -> None:
     """Every parameter's gradient. Some are zero but for rounding (a key's bias), so the largest one sets the floor."""
     own = {n: p.grad for n, p in ours.named_parameters() if p.grad is not None and not n.startswith("pooler.")}
     names = ours.names()
@@ -162,6 +162,7 @@ def compare_gradients(ours: Any, theirs: Any) -> None:
     other = {n: p.grad for n, p in theirs.named_parameters(remove_duplicate=False) if p.grad is not None}
     if "encoder.embed_tokens.weight" in mine:  # one half of a whole body
         other = {"encoder." + n: g for n, g in other.items()}
+    other = other if row.stored is None else row.stored(other)
     copies = {copy for copy, _ in names.ties}
     other = {n: g for n, g in other.items() if n in mine or bool(g.any())}  # a language's adapter that is not in use
     assert {n for n in other if not n.startswith("pooler.")} - copies == set(mine) - copies
@@ -176,10 +177,10 @@ def test_encoder_gradients(made: Any, row: Row, both: bool) -> None:
     ours = made.ours(row, "encoder", both_ways=both)
     theirs.zero_grad()
     inputs = batch("right", pad=pad_of(row))
-    weights = torch.randn(3, 9, 32) * inputs["attention_mask"][..., None]
+    weights = torch.randn(3, 9, ours.spec.state_width) * inputs["attention_mask"][..., None]
     for model in (ours, theirs):
         (model(**inputs)[0] * weights).sum().backward()
-    compare_gradients(ours, theirs)
+    compare_gradients(row, ours, theirs)
 
 
 @pytest.mark.parametrize(("row", "cross"), DECODERS)
@@ -193,7 +194,7 @@ def test_decoder_loss_and_gradients(made: Any, row: Row, cross: bool) -> None:
     assert abs(mine.loss.item() - other.loss.item()) < BOUND * other.loss.item()
     mine.loss.backward()
     other.loss.backward()
-    compare_gradients(ours, theirs)
+    compare_gradients(row, ours, theirs)
 
 
 def same_dropout(x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
@@ -221,7 +222,7 @@ def test_dropout_stands_where_the_reference_has_it(
     inputs = batch("right", pad=pad_of(row))
     mask = inputs["attention_mask"]
     for side in row.sides:
-        cross = side == "decoder" and row.cross
+        cross = side == "decoder" and row.cross and row.cross_works
         seen = {**inputs, **(memory(row.source) if cross else {})}
         off = {} if side == "encoder" else {"use_cache": False}
         still, ours = made.ours(row, side, cross), made.ours(row, side, cross, attn_implementation="eager", **rates)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from seqgraft.errors import ConfigurationError
 from seqgraft.families.configuration import PretrainedConfig
-from seqgraft.families.family import Family, Half
+from seqgraft.families.family import Family, Half, Whole
 from seqgraft.families.graft_table import graft_table
 
-__all__ = ["ENTRIES", "Entry", "Family", "Half", "PretrainedConfig", "entry_of", "family", "graft_table"]
+__all__ = ["ENTRIES", "Entry", "Family", "Half", "PretrainedConfig", "Whole", "entry_of", "family", "graft_table"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,17 @@ ENTRIES: dict[str, Entry] = {
     "xlm-roberta": Entry("roberta", "XLMRobertaConfig", "XLMRobertaModel", "XLMRobertaForCausalLM"),
     "camembert": Entry("roberta", "CamembertConfig", "CamembertModel", "CamembertForCausalLM"),
     "gpt2": Entry("gpt2", "GPT2Config", "GPT2Model", "GPT2LMHeadModel"),
+    "gpt_bigcode": Entry("gpt_bigcode", "GPTBigCodeConfig", "GPTBigCodeModel", "GPTBigCodeForCausalLM"),
+    "openai-gpt": Entry("openai_gpt", "OpenAIGPTConfig", "OpenAIGPTModel", "OpenAIGPTLMHeadModel"),
+    "gpt_neo": Entry("gpt_neo", "GPTNeoConfig", "GPTNeoModel", "GPTNeoForCausalLM"),
+    "gptj": Entry("gptj", "GPTJConfig", "GPTJModel", "GPTJForCausalLM"),
+    "gpt_neox": Entry("gpt_neox", "GPTNeoXConfig", "GPTNeoXModel", "GPTNeoXForCausalLM"),
+    "opt": Entry("opt", "OPTConfig", "OPTModel", "OPTForCausalLM"),
+    "biogpt": Entry("biogpt", "BioGptConfig", "BioGptModel", "BioGptForCausalLM"),
+    "xglm": Entry("xglm", "XGLMConfig", "XGLMModel", "XGLMForCausalLM"),
+    "bloom": Entry("bloom", "BloomConfig", "BloomModel", "BloomForCausalLM"),
+    "mpt": Entry("mpt", "MptConfig", "MptModel", "MptForCausalLM"),
+    "falcon": Entry("falcon", "FalconConfig", "FalconModel", "FalconForCausalLM"),
     "bart": Entry("bart", "BartConfig", "BartEncoder", "BartForCausalLM", "BartForConditionalGeneration"),
     "plbart": Entry("bart", "PLBartConfig", "PLBartEncoder", "PLBartForCausalLM", "PLBartForConditionalGeneration"),
     "mvp": Entry("bart", "MvpConfig", "MvpEncoder", "MvpForCausalLM", "MvpForConditionalGeneration"),
@@ -97,6 +108,17 @@ ENTRIES: dict[str, Entry] = {
     "data2vec-text": Entry("roberta_kin", "Data2VecTextConfig", "Data2VecTextModel", "Data2VecTextForCausalLM"),
     "ibert": Entry("roberta_kin", "IBertConfig", "IBertModel"),
     "luke": Entry("roberta_kin", "LukeConfig", "LukeModel"),
+    "electra": Entry("narrow", "ElectraConfig", "ElectraModel", "ElectraForCausalLM"),
+    "rembert": Entry("narrow", "RemBertConfig", "RemBertModel", "RemBertForCausalLM"),
+    "roformer": Entry("narrow", "RoFormerConfig", "RoFormerModel", "RoFormerForCausalLM"),
+    "roc_bert": Entry("roc_bert", "RoCBertConfig", "RoCBertModel", "RoCBertForCausalLM"),
+    "albert": Entry("albert", "AlbertConfig", "AlbertModel"),
+    "distilbert": Entry("distilbert", "DistilBertConfig", "DistilBertModel"),
+    "mpnet": Entry("mpnet", "MPNetConfig", "MPNetModel"),
+    "xmod": Entry("xmod", "XmodConfig", "XmodModel", "XmodForCausalLM"),
+    "esm": Entry("esm", "EsmConfig", "EsmModel"),
+    "xlm": Entry("xlm", "XLMConfig", "XLMModel"),
+    "flaubert": Entry("xlm", "FlaubertConfig", "FlaubertModel"),
 }
 """model_type -> entry."""
 

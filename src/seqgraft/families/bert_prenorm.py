@@ -107,7 +107,7 @@ def _renamed(names: Names, config: bert.BertConfig) -> Names:
 def encoder_names(config: bert.BertConfig) -> Names:
     """BERT's or RoBERTa's, with the norms under names of their own."""
     parent = bert if config.model_type == "megatron-bert" else roberta
-    return _renamed(parent.encoder_names(config), config)  # type: ignore[arg-type]
+    return _renamed(parent.encoder_names(config), config)
 
 
 def decoder_names(config: bert.BertConfig) -> Names:
@@ -122,9 +122,7 @@ def decoder_names(config: bert.BertConfig) -> Names:
 _NAMES = encoder_names, decoder_names
 
 FAMILIES = (
-    Family(
-        MegatronBertConfig, Half(megatron_encoder, _NAMES[0]), Half(megatron_decoder, _NAMES[1]), pooled=True
-    ),
+    Family(MegatronBertConfig, Half(megatron_encoder, _NAMES[0]), Half(megatron_decoder, _NAMES[1]), pooled=True),
     *(
         Family(config, Half(encoder, _NAMES[0]), Half(decoder, _NAMES[1]), pooled=True)
         for config in (RobertaPreLayerNormConfig, XLMRobertaXLConfig)
