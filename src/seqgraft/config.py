@@ -13,6 +13,9 @@ from seqgraft.spec import Stack
 SPECIAL_IDS = ("decoder_start_token_id", "pad_token_id", "bos_token_id", "eos_token_id")
 """Ids that training and generation read; a pair's own come before its decoder's."""
 
+_OF_THE_WHOLE = ("task_specific_params", "prefix", "use_cache", "return_dict")
+"""What else a published encoder-decoder's configuration says of the pair that it is."""
+
 
 class EncoderDecoderConfig(PretrainedConfig):
     """Both halves' configurations, and what holds for the pair: special ids, ties, width of the bridge.
@@ -51,6 +54,8 @@ class EncoderDecoderConfig(PretrainedConfig):
             own.is_causal = False
         other.is_decoder = other.add_cross_attention = True
         super().__init__(**kwargs)
+        if self.whole is not None:
+            own.whole = other.whole = self.whole
         self.encoder, self.decoder = own, other
         self._check_widths()
 
@@ -58,7 +63,7 @@ class EncoderDecoderConfig(PretrainedConfig):
         return super()._knows(name) or name in ("encoder", "decoder", "vocab_size", "hidden_size")
 
     def _check_widths(self) -> None:
-        width = encoder_spec(self.encoder).width
+        width = encoder_spec(self.encoder).state_width
         if self.decoder.cross_attention_hidden_size is None and family(self.decoder.model_type).grafted:
             self.decoder.cross_attention_hidden_size = width
         reads = self.decoder.cross_attention_hidden_size
@@ -70,8 +75,14 @@ class EncoderDecoderConfig(PretrainedConfig):
     @property
     def bridge(self) -> tuple[int, int] | None:
         """(decoder width, encoder width) of `enc_to_dec_proj`, or None when the decoder reads the encoder's states."""
-        source, target = encoder_spec(self.encoder).width, decoder_spec(self.decoder).memory_width
+        source, target = encoder_spec(self.encoder).state_width, decoder_spec(self.decoder).memory_width
         return None if source == target or target is None else (target, source)
+
+    @property
+    def wraps(self) -> bool:
+        """Whether labels become decoder inputs by their last token going before the first."""
+        whole = family(self.whole).whole if self.whole is not None else None
+        return whole is not None and whole.wraps
 
     def special(self, name: str) -> Any:
         """A special id: the pair's own, else its decoder's."""
@@ -84,6 +95,50 @@ class EncoderDecoderConfig(PretrainedConfig):
     ) -> "EncoderDecoderConfig":
         """A pair's configuration from its halves'."""
         return cls(encoder=encoder_config, decoder=decoder_config, **kwargs)
+
+    @classmethod
+    def from_whole(cls, config: PretrainedConfig) -> "EncoderDecoderConfig":
+        """The pair that a published encoder-decoder is: both halves from its one configuration.
+
+        Raises ConfigurationError for a family that was not published as an encoder-decoder.
+        """
+        if family(config.model_type).whole is None:
+            raise ConfigurationError(
+                f"model_type must be that of an encoder-decoder, but is '{config.model_type}': put two models "
+                "together with EncoderDecoderModel.from_encoder_decoder_pretrained."
+            )
+        said = {name: getattr(config, name, None) for name in (*SPECIAL_IDS, *_OF_THE_WHOLE)}
+        said = {name: value for name, value in said.items() if value is not None}
+        made = cls(encoder=config, decoder=config, whole=config.model_type, **said)
+        made.name_or_path = config.name_or_path
+        return made
+
+    @classmethod
+    def of(cls, config: PretrainedConfig, whole: str | None = None) -> "EncoderDecoderConfig":
+        """A copy of a pair's configuration, or what `from_whole` makes of a published encoder-decoder's.
+
+        Raises ConfigurationError for anything else, and for what is not the `whole` that is wanted.
+        """
+        if isinstance(config, EncoderDecoderConfig):
+            made = copy.deepcopy(config)
+        elif isinstance(config, PretrainedConfig) and family(config.model_type).whole is not None:
+            made = cls.from_whole(config)
+        else:
+            raise ConfigurationError(f"`config` must be an EncoderDecoderConfig, but is a {type(config).__name__}.")
+        if whole is not None and made.whole != whole:
+            raise ConfigurationError(f"The configuration must be that of a '{whole}', but is {made.whole or 'a pair'}'s.")
+        return made
+
+    def to_whole(self) -> PretrainedConfig:
+        """The one configuration of a published encoder-decoder, with the special ids of the pair."""
+        if self.whole is None:
+            raise ConfigurationError("Two halves that were put together have no configuration of one family.")
+        made = copy.deepcopy(self.decoder)
+        for name in ("is_decoder", "add_cross_attention", "whole"):
+            setattr(made, name, made.fields[name])
+        for name in SPECIAL_IDS:
+            setattr(made, name, self.special(name))
+        return made
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], **overrides: Any) -> "EncoderDecoderConfig":

@@ -5,10 +5,12 @@ from typing import Any
 
 import torch
 import transformers
-from transformers.models.bart.modeling_bart import BartEncoder
 
 from .row import LONGEST, VOCABULARY, Row
 from .rows_bertlike import ROWS_BERTLIKE
+from .rows_older import ROWS_OLDER
+from .rows_seq2seq import ROWS_SEQ2SEQ
+from .rows_modern import ROWS_MODERN
 
 
 _BERT = {
@@ -205,6 +207,9 @@ ROWS = (
         sees_back=True,
     ),
     *ROWS_BERTLIKE,
+    *ROWS_SEQ2SEQ,
+    *ROWS_OLDER,
+    *ROWS_MODERN,
 )
 BY_NAME = {row.name: row for row in ROWS}
 
@@ -226,6 +231,8 @@ def reference_model(row: Row, side: str, *, seed: int = 0, **changes: Any) -> An
     """The reference's model of one side, in eval mode, with weights that make every parameter matter."""
     config = reference_config(row, side, **changes)
     model = getattr(transformers, row.causal)(config) if side == "decoder" else getattr(transformers, row.body)(config)
+    if row.mend is not None:
+        row.mend(model, changes.get("both_ways", False))
     return spread(model, seed)
 
 
@@ -246,7 +253,7 @@ def spread(model: torch.nn.Module, seed: int) -> Any:
 def encoder_of(model: Any) -> Any:
     """The part of the reference's body that encodes: all of it, or BART's encoder."""
     inner = getattr(model, "encoder", None)
-    return inner if isinstance(inner, BartEncoder) else model
+    return inner if isinstance(inner, transformers.PreTrainedModel) and hasattr(model, "decoder") else model
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from transformers.models.falcon import modeling_falcon
+from transformers.models.mpt import modeling_mpt
 
 from .row import LONGEST, VOCABULARY, Row
 
@@ -59,7 +60,7 @@ _XGLM = {
 _GPT = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": LONGEST}
 _BIGCODE = {**_GPT, "n_inner": 44, "bos_token_id": None, "eos_token_id": None}
 _BLOOM = {**_SMALL, "hidden_size": 32, "n_layer": 3, "n_head": 4}
-_MPT = {**_SMALL, "d_model": 32, "n_layers": 3, "n_heads": 4, "max_seq_len": LONGEST}
+_MPT = {"vocab_size": VOCABULARY, "pad_token_id": 0, "d_model": 32, "n_layers": 3, "n_heads": 4, "max_seq_len": LONGEST}
 _FALCON = {
     **_SMALL,
     "hidden_size": 32,
@@ -75,6 +76,10 @@ def _falling(heads: int, queries: int, keys: int) -> torch.Tensor:
     slopes = torch.tensor([2.0 ** (-8.0 * (head + 1) / heads) for head in range(heads)])
     distance = torch.arange(keys)[None, :] - torch.arange(keys - queries, keys)[:, None]
     return -slopes[:, None, None] * distance.abs()
+
+
+def _symmetric(mask: torch.Tensor, heads: int, dtype: torch.dtype) -> torch.Tensor:
+    return _falling(heads, mask.shape[1], mask.shape[1]).repeat(mask.shape[0], 1, 1).to(dtype)
 
 
 def _mend_neo(model: Any, both: bool) -> None:
@@ -107,17 +112,37 @@ def _mend_bloom(model: Any, both: bool) -> None:
             kwargs = {**kwargs, "attention_mask": torch.ones(ids.shape[:2], dtype=torch.long)}
         return given, kwargs
 
-    def symmetric(mask: torch.Tensor, heads: int, dtype: torch.dtype) -> torch.Tensor:
-        return _falling(heads, mask.shape[1], mask.shape[1]).repeat(mask.shape[0], 1, 1).to(dtype)
-
     if both:
         model.register_forward_pre_hook(masked, with_kwargs=True)
-        model.build_alibi_tensor = symmetric
+        model.build_alibi_tensor = _symmetric
+
+
+def _patched(body: Any, module: Any, name: str, put: Any) -> None:
+    """While the body runs, `module` has `put` under the name."""
+    plain = body.forward
+
+    def forward(*given: Any, **kwargs: Any) -> Any:
+        kept = getattr(module, name)
+        setattr(module, name, put)
+        try:
+            return plain(*given, **kwargs)
+        finally:
+            setattr(module, name, kept)
+
+    body.forward = forward
 
 
 def _mend_mpt(model: Any, both: bool) -> None:
+    """Where nothing is masked it fails, seen both ways."""
+    masked = modeling_mpt.create_causal_mask
+
+    def never_nothing(inputs_embeds: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        mask = masked(inputs_embeds=inputs_embeds, **kwargs)
+        return inputs_embeds.new_zeros(1, 1, 1, inputs_embeds.shape[1]) if mask is None else mask
+
     if both:
-        model.build_mpt_alibi_tensor = lambda heads, longest, device=None: _falling(heads, longest, longest)
+        model.build_mpt_alibi_tensor = lambda heads, longest, *_, **__: _falling(heads, longest, longest)
+        _patched(model, modeling_mpt, "create_causal_mask", never_nothing)
 
 
 def _mend_falcon(model: Any, both: bool) -> None:
@@ -132,19 +157,7 @@ def _mend_falcon(model: Any, both: bool) -> None:
     for block in body.h:
         block.self_attention.register_forward_pre_hook(nothing, with_kwargs=True)
     if both:
-        plain = body.forward
-
-        def symmetric(mask: torch.Tensor, heads: int, dtype: torch.dtype) -> torch.Tensor:
-            return _falling(heads, mask.shape[1], mask.shape[1]).repeat(mask.shape[0], 1, 1).to(dtype)
-
-        def forward(*given: Any, **kwargs: Any) -> Any:
-            kept, modeling_falcon.build_alibi_tensor = modeling_falcon.build_alibi_tensor, symmetric
-            try:
-                return plain(*given, **kwargs)
-            finally:
-                modeling_falcon.build_alibi_tensor = kept
-
-        body.forward = forward
+        _patched(body, modeling_falcon, "build_alibi_tensor", _symmetric)
 
 
 def _row(name: str, model_type: str, config: dict[str, Any], body: str, causal: str, **more: Any) -> Row:
@@ -178,6 +191,7 @@ ROWS_OLDER = (
         "GPTNeoXForCausalLM",
         grafts=False,
         dropouts=("hidden_dropout", "attention_dropout"),
+        stored=lambda held: {name.replace("lm_head", "embed_out"): value for name, value in held.items()},
     ),
     _row(
         "gpt_neox-sequential",
@@ -234,7 +248,15 @@ ROWS_OLDER = (
         mend=_mend_gpt,
         dropouts=_PDROPS,
     ),
-    _row("gpt_bigcode", "gpt_bigcode", _BIGCODE, "GPTBigCodeModel", "GPTBigCodeForCausalLM", dropouts=_PDROPS),
+    _row(
+        "gpt_bigcode",
+        "gpt_bigcode",
+        _BIGCODE,
+        "GPTBigCodeModel",
+        "GPTBigCodeForCausalLM",
+        grafts=False,
+        dropouts=_PDROPS,
+    ),
     _row(
         "gpt_bigcode-heads",
         "gpt_bigcode",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from seqgraft.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from seqgraft.torch.half import Half
+    from seqgraft.torch.model import EncoderDecoderModel
 
 
 def resize(half: Half, size: int | None, multiple: int | None, from_spread: bool) -> nn.Embedding:
@@ -24,7 +25,7 @@ def resize(half: Half, size: int | None, multiple: int | None, from_spread: bool
     if size == old:
         return half.embed
     table = nn.Embedding(
-        size, half.spec.width, _weight=_resized(half.embed.weight, size, half.spec.deviation, from_spread)
+        size, half.embed.embedding_dim, _weight=_resized(half.embed.weight, size, half.spec.deviation, from_spread)
     )
     output = half.head.output if half.head is not None else None
     tied = output is not None and output.weight is half.embed.weight
@@ -41,6 +42,14 @@ def resize(half: Half, size: int | None, multiple: int | None, from_spread: bool
     half.spec = half._declared(half.config).spec(half.config)
     half.tie()
     return half.embed
+
+
+def resize_both(pair: EncoderDecoderModel, *args: Any, **kwargs: Any) -> nn.Embedding:
+    """Resize the one table that both halves of a pair read; the arguments are those of a half."""
+    size = pair.decoder.resize_token_embeddings(*args, **kwargs).num_embeddings
+    pair.encoder.resize_token_embeddings(size)
+    pair.tie_weights()
+    return pair.encoder.embed
 
 
 @torch.no_grad()

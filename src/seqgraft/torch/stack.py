@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from seqgraft.spec import Head as HeadSpec
-from seqgraft.spec import Positions, Rotary
+from seqgraft.spec import Positions, Rotary, TokenDropout
 from seqgraft.spec import Stack as StackSpec
-from seqgraft.spec import TokenDropout
 from seqgraft.torch.attention import Linear, View, leaned
 from seqgraft.torch.cache import EncoderDecoderCache
 from seqgraft.torch.layers import Layer, activate
@@ -97,7 +96,9 @@ class Stack(nn.Module):
         own = {i: Layer(spec.layers[i], spec.width) for i in spec.owners}
         self.layers = nn.ModuleList(own[i] for i in spec.shared or spec.owners)
         self.final_norm = Norm(spec.final_norm, spec.width) if spec.final_norm else None
-        self.head = Head(spec.head, spec.width, spec.vocabulary) if spec.head else None
+        back = spec.narrow is not None and spec.narrow.back
+        self.narrow_again = nn.Linear(spec.width, spec.state_width, bias=False) if back else None
+        self.head = Head(spec.head, spec.state_width, spec.vocabulary) if spec.head else None
         self.tie()
 
     def tie(self) -> None:
@@ -156,6 +157,8 @@ class Stack(nn.Module):
                 x = layer(*arguments)
         if self.final_norm is not None:
             x = self.final_norm(x)
+        if self.narrow_again is not None:
+            x = product(self.narrow_again, x)
         x = F.dropout(x, self.spec.final_dropout, self.training)
         if record.states is not None:
             record.states.append(x)
@@ -188,7 +191,7 @@ class Stack(nn.Module):
         if (ids is None) == (embeddings is None):
             raise ValueError("Exactly one of token ids and embeddings must be given.")
         x = embeddings if embeddings is not None else self.embed(ids)
-        if spec.embed_scale != 1.0 and embeddings is None:
+        if spec.embed_scale != 1.0 and (embeddings is None or spec.scales_given):
             x = x * torch.tensor(spec.embed_scale, dtype=x.dtype)  # rounded as the published models round it
         if spec.token_dropout is not None and ids is not None:
             x = self._without_token(spec.token_dropout, x, ids, mask)
@@ -233,6 +236,8 @@ class Stack(nn.Module):
                     f"but has {past + time}."
                 )
             rows = rows_of(spec, mask, past, time, x.device)
+        elif spec.given == "places":
+            rows = rows + spec.offset
         if self.positions is None:
             return sines(spec, rows, x.shape[-1], x.dtype)
         added: Tensor = self.positions(rows)
