@@ -26,7 +26,7 @@ _ROOMS: dict[str, str] = {
     "torch.model": "EncoderDecoderModel",
     "torch.processors": "LogitsProcessor LogitsProcessorList",
     "training.collator": "DataCollatorForSeq2Seq",
-    "pipelines": "pipeline",
+    "pipelines": "SummarizationPipeline Text2TextGenerationPipeline TranslationPipeline pipeline",
 }
 _PLACES = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
@@ -37,7 +37,7 @@ def _families() -> dict[str, str]:
     places = {}
     for entry in ENTRIES.values():
         places[entry.config] = f"families.{entry.module}"
-        places |= {name: "torch.auto" for name in (entry.body, entry.causal) if name}
+        places |= {name: "torch.auto" for name in (entry.body, entry.causal, entry.whole) if name}
     return places
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from seqgraft.families import ENTRIES
 from seqgraft.torch.auto import model_class
 
 from ..families.rows import Row, reference_model
@@ -29,7 +30,7 @@ class Made:
 
     def ours(self, row: Row, side: str, cross: bool = False, both_ways: bool = False, **kwargs: Any) -> Any:
         """A model of our own, new at every call."""
-        body = row.body if row.own_files else "BartEncoder"
+        body = row.body if row.own_files else ENTRIES[row.model_type].body
         kind = model_class(row.causal if side == "decoder" else body)
         if both_ways:
             kwargs["is_causal"] = False

@@ -34,6 +34,7 @@ _COMMON: dict[str, Any] = {
     "dtype": None,
     "architectures": None,
     "graft": None,
+    "whole": None,
 }
 """Fields that every configuration has. They are written only where they differ from these defaults."""
 
@@ -148,7 +149,10 @@ class PretrainedConfig:
     fields: ClassVar[dict[str, Any]] = dict(_COMMON)
     published: ClassVar[tuple[str, ...]] = ()
     """The family's own fields, always written."""
+    settled: ClassVar[tuple[str, ...]] = ()
+    """Published fields that are on in the family's files and say what its mathematics is anyway."""
 
+    vocab_size: int
     is_encoder_decoder: bool
     is_decoder: bool
     add_cross_attention: bool
@@ -169,6 +173,8 @@ class PretrainedConfig:
     dtype: str | None
     architectures: list[str] | None
     graft: dict[str, Any] | None
+    whole: str | None
+    """The model_type of the published encoder-decoder that a pair is, or that a half is a part of."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -203,7 +209,7 @@ class PretrainedConfig:
         fields.pop("transformers_version", None)
         fields = {self.attribute_map.get(name, name): value for name, value in fields.items()}
         for name in _PASSIVE_MUST_BE_OFF:
-            if fields.get(name):
+            if fields.get(name) and name not in self.settled:
                 raise ConfigurationError(
                     f"`{name}` must be unset for {type(self).__name__}: it is not supported, but is {fields[name]!r}."
                 )
@@ -243,6 +249,10 @@ class PretrainedConfig:
     def use_return_dict(self) -> bool:
         """The field's other name of `return_dict`."""
         return self.return_dict
+
+    def set_vocabulary(self, side: str, size: int) -> None:
+        """Say that one half's tables have `size` rows; a family whose halves differ extends this."""
+        self.vocab_size = size
 
     def warn_unknown(self) -> None:
         """Name the fields that no computation here knows, once."""

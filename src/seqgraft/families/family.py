@@ -27,10 +27,12 @@ class Whole:
 
     table: Callable[[Any], str | None]
     """The file's name of the token embeddings that both halves read; None where each has its own."""
-    copies: tuple[str, str]
-    """What the encoder and the decoder call that table in files of their own."""
+    copies: tuple[str, ...] = ()
+    """What the encoder and the decoder call that table in files of their own, where they call it otherwise."""
     fixed: tuple[str, ...] = ()
     """Canonical names of what the decoder has only here, which training leaves alone and a file may lack: zeros."""
+    wraps: bool = False
+    """Whether labels become decoder inputs by their last token, the language's, going before the first (mBART)."""
 
 
 @dataclass(frozen=True)

@@ -6,24 +6,24 @@ from typing import Any
 from seqgraft import folders
 from seqgraft.config import AutoConfig, EncoderDecoderConfig
 from seqgraft.errors import ConfigurationError
-from seqgraft.families import ENTRIES, entry_of
+from seqgraft.families import ENTRIES, entry_of, family
 from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.torch.half import Half
 from seqgraft.torch.halves import CausalModel, EncoderModel
 from seqgraft.torch.model import EncoderDecoderModel
 
-_made: dict[str, type[Half]] = {}
+_made: dict[str, type[Half] | type[EncoderDecoderModel]] = {}
 
 
-def model_class(name: str) -> type[Half]:
+def model_class(name: str) -> Any:
     """A family's public model class, such as BertModel; AttributeError when no family has one of this name."""
     if name not in _made:
         found = entry_of(name)
         if found is None or found[1].config == name:
             raise AttributeError(f"No family has a model class named '{name}'.")
         model_type, entry = found
-        base: type[Half] = EncoderModel if name == entry.body else CausalModel
-        what = "encoder" if base is EncoderModel else "decoder with a language-model head"
+        base: Any = {entry.body: EncoderModel, entry.whole: EncoderDecoderModel}.get(name, CausalModel)
+        what = {EncoderModel: "encoder", CausalModel: "decoder with a language-model head"}.get(base, "a whole")
         body = {"model_type": model_type, "__doc__": f"{model_type} as an {what}.", "__module__": __name__}
         _made[name] = type(name, (base,), body)
     return _made[name]
@@ -74,12 +74,23 @@ class AutoModelForCausalLM(_Auto):
 
     @classmethod
     def _class_of(cls, config: PretrainedConfig) -> Any:
-        if isinstance(config, EncoderDecoderConfig):
+        if _is_pair(config):
             return EncoderDecoderModel
         causal = ENTRIES[config.model_type].causal
+        if causal is None and family(config.model_type).decoder is not None:
+            return CausalModel
         if causal is None:
             raise ConfigurationError(f"'{config.model_type}' must be a decoder, but is published as an encoder alone.")
         return model_class(causal)
+
+
+def _is_pair(config: PretrainedConfig) -> bool:
+    """Whether a folder holds both halves: a published encoder-decoder's configuration also stands by its lone decoder."""
+    if isinstance(config, EncoderDecoderConfig):
+        return True
+    entry = ENTRIES[config.model_type]
+    alone = {entry.causal, "CausalModel"} & set(config.architectures or ())
+    return entry.whole is not None and config.is_encoder_decoder and not alone
 
 
 class AutoModelForSeq2SeqLM(_Auto):
@@ -87,7 +98,7 @@ class AutoModelForSeq2SeqLM(_Auto):
 
     @classmethod
     def _class_of(cls, config: PretrainedConfig) -> Any:
-        if isinstance(config, EncoderDecoderConfig):
+        if isinstance(config, EncoderDecoderConfig) or ENTRIES[config.model_type].whole is not None:
             return EncoderDecoderModel
         raise ConfigurationError(
             f"model_type must be 'encoder-decoder', but is '{config.model_type}': put two models together with "

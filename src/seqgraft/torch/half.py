@@ -18,7 +18,7 @@ from seqgraft.families.configuration import CONFIG_NAME, PretrainedConfig
 from seqgraft.families.naming import Names, plan_writing
 from seqgraft.spec import parameters
 from seqgraft.torch.initial import initialise
-from seqgraft.torch.loading import dtype_of, plan_filling, tell_fresh
+from seqgraft.torch.loading import dtype_of, plan_filling, settle_ties, tell_fresh
 from seqgraft.torch.pretrained import Pretrained, as_device, override, settle, take_dtype
 from seqgraft.torch.resize import resize
 from seqgraft.torch.stack import Stack
@@ -133,6 +133,7 @@ class Half(Stack, Pretrained):
             )
         override(config, kwargs)
         files = open_weights(source, origin, variant=variant, use_safetensors=safe)
+        settle_ties(config, files)
         model = cls(config, fill=False, **options)
         graft = graft_table(family(config.model_type), config) if cls.side == "decoder" else {}
         filling = plan_filling(model, model.names(), files, "", graft)
@@ -198,7 +199,7 @@ class Half(Stack, Pretrained):
 
     def _class_name(self) -> str:
         entry = ENTRIES[self.config.model_type]
-        return entry.body if self.side == "encoder" or entry.causal is None else entry.causal
+        return entry.body if self.side == "encoder" else entry.causal or "CausalModel"
 
     def _save_generation(self, staged: os.PathLike[str]) -> None:
         """For what generates."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from seqgraft.checkpoints import WeightFiles
 from seqgraft.checkpoints.check import problems
 from seqgraft.errors import CheckpointError
+from seqgraft.families import PretrainedConfig, family
 from seqgraft.families.naming import Names, Piece, Plan, plan_reading
 from seqgraft.spec import parameters
 from seqgraft.torch.initial import initialise
@@ -80,6 +81,19 @@ def plan_filling(
 
 def _of_head(source: str) -> bool:
     return "cls." in source or "lm_head" in source
+
+
+def settle_ties(config: PretrainedConfig, files: WeightFiles) -> None:
+    """Let the file say whether the output table is tied, in the families whose configuration does not."""
+    output = family(config.model_type).output_table
+    if output is None:
+        return
+    names = family(config.model_type).half("decoder").names(config)
+    tables = [name for tie in names.ties for name in reversed(tie) if name != output and name in files.headers]
+    if output not in files.headers:
+        config.tie_word_embeddings = config.tie_word_embeddings or bool(tables)
+    elif tables and not files.same(output, tables[0]):
+        config.tie_word_embeddings = False
 
 
 def dtype_of(files: WeightFiles) -> torch.dtype:

@@ -1,5 +1,6 @@
-"""The training loss."""
+"""The training loss, and the decoder inputs that belong to labels."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,3 +20,15 @@ def cross_entropy(logits: Tensor, labels: Tensor, count: Tensor | int | None = N
         return F.cross_entropy(flat, targets, ignore_index=IGNORED)
     total = F.cross_entropy(flat, targets, ignore_index=IGNORED, reduction="sum")
     return total / (count.to(total.device) if isinstance(count, Tensor) else count)
+
+
+def shifted(labels: Tensor, start: int | None, pad: int) -> Tensor:
+    """labels [batch, time] -> the same shape: `start`, then all but the last; -100 becomes `pad`.
+
+    Without a start each row's last token that is no padding takes its place (mBART, whose rows end in their language).
+    """
+    filled = labels.masked_fill(labels == IGNORED, pad)
+    first = filled.new_full((len(filled), 1), pad if start is None else start)
+    if start is None:
+        first = filled.gather(1, (filled != pad).sum(1, keepdim=True) - 1)
+    return torch.cat((first, filled[:, :-1]), 1)

@@ -2,14 +2,13 @@
 
 import copy
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from seqgraft.config import EncoderDecoderConfig
 from seqgraft.errors import ConfigurationError
-from seqgraft.families import family
 from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.generation import GenerationConfig
 from seqgraft.generation.outputs import BaseModelOutput, Seq2SeqLMOutput
@@ -20,13 +19,14 @@ from seqgraft.torch.folder import load_pair, save_pair
 from seqgraft.torch.generate import GenerationMixin
 from seqgraft.torch.halves import CausalModel, EncoderModel
 from seqgraft.torch.link import adopted, link, unlink
-from seqgraft.torch.loss import IGNORED, cross_entropy
+from seqgraft.torch.loss import cross_entropy, shifted
 from seqgraft.torch.matching import check_halves, check_kinds
 from seqgraft.torch.pretrained import Pretrained
 from seqgraft.torch.product import product
+from seqgraft.torch.resize import resize_both
 from seqgraft.torch.search_prompt import inferred_mask
 from seqgraft.torch.stack import Memory
-from seqgraft.torch.tying import fix, shared_names, tie_halves
+from seqgraft.torch.tying import shared_names, tie
 
 
 class EncoderDecoderModel(Pretrained, GenerationMixin):
@@ -43,6 +43,8 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
     _config: EncoderDecoderConfig
     _generation_config: GenerationConfig
     main_input_name = "input_ids"
+    model_type: ClassVar[str | None] = None
+    """The one published encoder-decoder that a class of its own is; None is any pair."""
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
             if encoder is None or decoder is None:
                 raise ConfigurationError("A pair needs `config`, or both `encoder` and `decoder`.")
             config = EncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)
-        config = _of_a_pair(config)
+        config = EncoderDecoderConfig.of(config, self.model_type)
         self.encoder = encoder if encoder is not None else EncoderModel(config.encoder, fill=fill)
         self.decoder = decoder if decoder is not None else CausalModel(config.decoder, fill=fill)
         check_halves(self.encoder, self.decoder)
@@ -70,8 +72,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         if self.encoder.pooler is not None:  # no part of what a pair computes: it would wait for a gradient
             self.encoder.pooler.requires_grad_(False)
         self.generation_config = GenerationConfig.from_model_config(config)
-        tie_halves(self.encoder, self.decoder, shared_names(config, self.encoder, self.decoder))
-        fix(config, self.decoder)
+        tie(config, self.encoder, self.decoder)
         self.eval()
 
     def _fresh_bridge(self, shape: tuple[int, int], fill: bool) -> nn.Linear:
@@ -171,11 +172,8 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
 
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
         """Resize the one table of a published encoder-decoder; TypeError for a pair of two vocabularies."""
-        if self.config.whole is not None and shared_names(self.config, self.encoder, self.decoder):
-            self.decoder.resize_token_embeddings(*args, **kwargs)
-            self.encoder.resize_token_embeddings(self.decoder.embed.num_embeddings)
-            self.tie_weights()
-            return self.encoder.embed
+        if shared_names(self.config, self.encoder, self.decoder) == ["embed.weight"]:
+            return resize_both(self, *args, **kwargs)
         raise TypeError(
             "A pair has two vocabularies: use model.encoder.resize_token_embeddings(n) or "
             "model.decoder.resize_token_embeddings(n)."
@@ -190,17 +188,15 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         """Tie again what the configuration says is tied."""
         self.encoder.tie()
         self.decoder.tie()
-        tie_halves(self.encoder, self.decoder, shared_names(self.config, self.encoder, self.decoder))
-        fix(self.config, self.decoder)
+        tie(self.config, self.encoder, self.decoder)
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
         """labels [batch, time] -> decoder inputs: shifted right by one after the start id, -100 replaced by padding.
 
         Raises ValueError when the start id or the padding id is not known.
         """
-        start, pad = self._needed_id("decoder_start_token_id"), self._needed_id("pad_token_id")
-        shifted = torch.cat((labels.new_full((labels.shape[0], 1), start), labels[:, :-1]), 1)
-        return shifted.masked_fill(shifted == IGNORED, pad)
+        start = None if self.config.wraps else self._needed_id("decoder_start_token_id")
+        return shifted(labels, start, self._needed_id("pad_token_id"))
 
     def _needed_id(self, name: str) -> int:
         value = self.config.special(name)
@@ -354,12 +350,3 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
             attentions_asked=output_attentions,
         )
         return self.decoder, state
-
-
-def _of_a_pair(config: PretrainedConfig) -> EncoderDecoderConfig:
-    """A copy of a pair's configuration, or the pair that a published encoder-decoder's configuration describes."""
-    if isinstance(config, EncoderDecoderConfig):
-        return copy.deepcopy(config)
-    if not isinstance(config, PretrainedConfig) or family(config.model_type).whole is None:
-        raise ConfigurationError(f"`config` must be an EncoderDecoderConfig, but is a {type(config).__name__}.")
-    return EncoderDecoderConfig.from_whole(config)

@@ -30,7 +30,7 @@ def resize(half: Half, size: int | None, multiple: int | None, from_spread: bool
     output = half.head.output if half.head is not None else None
     tied = output is not None and output.weight is half.embed.weight
     half.embed = table.train(half.training)
-    half.config.vocab_size = size
+    half.config.set_vocabulary(half.side, size)
     for copy, _ in half.names().ties:
         half.carried.pop(copy, None)  # an idle copy of the old size
     if output is not None:

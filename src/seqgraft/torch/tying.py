@@ -1,12 +1,14 @@
-"""One set of weights for both halves (BERTSHARE, Rothe et al. 2020)."""
+"""What both halves of a pair have in common: one table of embeddings, or all weights (BERTSHARE, Rothe et al. 2020)."""
 
+from seqgraft.config import EncoderDecoderConfig
 from seqgraft.errors import ConfigurationError
+from seqgraft.families import family
 from seqgraft.spec import parameters
 from seqgraft.torch.stack import Stack
 
 
 def tied_names(encoder: Stack, decoder: Stack) -> list[str]:
-    """The canonical names of what the halves share: every tensor of the encoder.
+    """The canonical names of what the halves share with `tie_encoder_decoder`: every tensor of the encoder.
 
     Raises ConfigurationError when the decoder lacks one, or has it in another shape.
     """
@@ -22,18 +24,36 @@ def tied_names(encoder: Stack, decoder: Stack) -> list[str]:
     return list(own)
 
 
-def tie_halves(encoder: Stack, decoder: Stack) -> None:
-    """Give the encoder the decoder's parameters; only the cross-attention and the head stay the decoder's own."""
-    for name in tied_names(encoder, decoder):
+def shared_names(config: EncoderDecoderConfig, encoder: Stack, decoder: Stack) -> list[str]:
+    """The canonical names of what the halves of a pair share."""
+    if config.tie_encoder_decoder:
+        return tied_names(encoder, decoder)
+    whole = family(config.whole).whole if config.whole is not None else None
+    return ["embed.weight"] if whole is not None and whole.table(config.decoder) else []
+
+
+def tie(config: EncoderDecoderConfig, encoder: Stack, decoder: Stack) -> None:
+    """Give the encoder the decoder's parameters where both share them; what a published model holds as a buffer,
+    training leaves alone."""
+    for name in shared_names(config, encoder, decoder):
         path, _, leaf = name.rpartition(".")
         encoder.get_submodule(path)._parameters[leaf] = decoder.get_parameter(name)
+    whole = family(config.whole).whole if config.whole is not None else None
+    for name in whole.fixed if whole is not None else ():
+        decoder.get_parameter(name).requires_grad_(False)
 
 
-def check_tied(encoder: Stack, decoder: Stack) -> None:
+def check_tied(config: EncoderDecoderConfig, encoder: Stack, decoder: Stack) -> None:
     """Raise ConfigurationError where the halves no longer share a tensor (one half's vocabulary was resized)."""
-    for name in tied_names(encoder, decoder):
-        if encoder.get_parameter(name) is not decoder.get_parameter(name):
+    for name in shared_names(config, encoder, decoder):
+        if encoder.get_parameter(name) is decoder.get_parameter(name):
+            continue
+        if config.whole is not None:
             raise ConfigurationError(
-                f"`tie_encoder_decoder` is True, so the halves must share '{name}', but each has its own: call "
-                "model.tie_weights(), which keeps the decoder's, or set model.config.tie_encoder_decoder to False."
+                f"The halves of '{config.whole}' must share '{name}', but each has its own: resize both with "
+                "model.resize_token_embeddings(n), or call model.tie_weights(), which keeps the decoder's."
             )
+        raise ConfigurationError(
+            f"`tie_encoder_decoder` is True, so the halves must share '{name}', but each has its own: call "
+            "model.tie_weights(), which keeps the decoder's, or set model.config.tie_encoder_decoder to False."
+        )
