@@ -14,6 +14,19 @@ DECODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "roberta": ("roberta", {"hidden_size": 24}),
 }
 """Test name -> row and changes: two as wide as the encoders, two of another width."""
+ALIKE = (
+    "ernie",
+    "bert-generation",
+    "roc_bert",
+    "electra",
+    "rembert",
+    "roformer",
+    "data2vec-text",
+    "xmod",
+    "roberta-prelayernorm",
+    "xlm-roberta-xl",
+)
+"""Rows that the reference pairs with themselves."""
 REFERENCE_ENCODERS = ("bert", "roberta", "xlm-roberta", "camembert", "gpt2")
 """Encoders for which the reference's pair works."""
 START, END = 3, 2
@@ -23,7 +36,7 @@ PAD = 1
 
 def reference_halves(encoder: str, decoder: str, seed: int = 0) -> tuple[Any, Any]:
     """The reference's encoder, seen both ways only where that is published, and its decoder with cross-attention."""
-    row, (other, changes) = BY_NAME[encoder], DECODERS[decoder]
+    row, (other, changes) = BY_NAME[encoder], DECODERS.get(decoder, (decoder, {}))
     return (
         reference_model(row, "encoder", seed=seed),
         reference_model(BY_NAME[other], "decoder", seed=seed + 1, cross=True, **changes),
