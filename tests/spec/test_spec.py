@@ -7,15 +7,19 @@ import pytest
 
 from seqgraft.errors import ConfigurationError, SpecError
 from seqgraft.spec import (
+    Adapter,
     Attention,
+    Constant,
     FeedForward,
     Graft,
     Head,
     Layer,
+    Narrow,
     Norm,
     Positions,
     Rotary,
     Stack,
+    TokenDropout,
     Transform,
     graft,
     parameters,
@@ -98,6 +102,38 @@ WRONG: list[tuple[Any, dict[str, Any], str]] = [
         {"layers": (dataclasses.replace(LAYER, self_attention=dataclasses.replace(OWN, window=(2, 1))),)},
         "A causal stack sees no position ahead, so every window must be (back, 0).",
     ),
+    (Adapter(4, "gelu"), {"width": 0}, "Adapter.width must be a number of at least 1, but is 0."),
+    (Adapter(4, "gelu"), {"activation": "none"}, "Adapter.activation must be one of *, but is 'none'."),
+    (Adapter(4, "gelu"), {"norm": "first"}, "Adapter.norm must be one of own, feed_forward, but is 'first'."),
+    (
+        LAYER,
+        {"adapter": Adapter(4, "gelu"), "order": "sandwich"},
+        "Layer.adapter needs the order 'pre' or 'post', but it is 'sandwich'.",
+    ),
+    (LAYER, {"feed_forward_dropout": 2}, "Layer.feed_forward_dropout must be a probability from 0 to 1, but is 2."),
+    (TokenDropout(3, 0.1), {"token": -1}, "TokenDropout.token must be a number of at least 0, but is -1."),
+    (TokenDropout(3, 0.1), {"rate": 1.1}, "TokenDropout.rate must be a probability from 0 to 1, but is 1.1."),
+    (
+        STACK,
+        {"constants": (Constant("shape", 5, width=3),)},
+        "Constants are joined to the embeddings before a map that widens them: Stack.narrow.",
+    ),
+    (
+        STACK,
+        {"constants": (Constant("shape", 5, width=3),), "narrow": Narrow(4)},
+        "Constants are joined to the embeddings before a map that widens them: Stack.narrow.",
+    ),
+    (STACK, {"shared": (0,)}, "Stack.shared must name, for each of 2 layers, itself or one before it, but is (0,)."),
+    (
+        STACK,
+        {"shared": (1, 1)},
+        "Stack.shared must name, for each of 2 layers, itself or one before it, but is (1, 1).",
+    ),
+    (
+        STACK,
+        {"layers": (LAYER, dataclasses.replace(LAYER, order="post")), "shared": (0, 0)},
+        "Layers that share parameters must be alike, and their owner must own its parameters.",
+    ),
 ]
 
 
@@ -171,12 +207,19 @@ def test_what_a_graft_refuses() -> None:
         graft(graft(STACK, 9), 9)
     with pytest.raises(SpecError, match=r"`every` of a graft must be at most the number of layers \(2\), but is 3"):
         graft(STACK, 9, Graft(every=3))
+    with pytest.raises(SpecError, match=r"`layers` of a graft must be below 2, but the highest is 5"):
+        graft(STACK, 9, Graft(layers=(0, 5)))
+    with pytest.raises(SpecError, match=r"reads states of the decoder's own width \(\d+\), but they are 9 wide"):
+        graft(STACK, 9, Graft(how="merged"))
     for fields, message in (
-        ({"how": "merged"}, "`how` of a graft must be 'between', but is 'merged'."),
+        ({"how": "beside"}, "`how` of a graft must be 'between', 'inserted' or 'merged', but is 'beside'."),
+        ({"init": "zero"}, "`init` of a graft must be 'random' or 'self_attention', but is 'zero'."),
+        ({"layers": [-1]}, "`layers` of a graft must hold the numbers of layers, but is [-1]."),
+        ({"layers": [0], "every": 2}, "A graft must have `layers` or `every`, but has both (2)."),
         ({"every": 0}, "`every` of a graft must be a whole number of at least 1, but is 0."),
         ({"every": True}, "`every` of a graft must be a whole number of at least 1, but is True."),
         ({"gate": "sigmoid"}, "`gate` of a graft must be 'tanh' or None, but is 'sigmoid'."),
-        ({"depth": 1}, "A graft must be described by how, every, gate, but is described by depth."),
+        ({"depth": 1}, "A graft must be described by how, every, layers, gate, init, but is described by depth."),
     ):
         with pytest.raises(ConfigurationError) as caught:
             Graft.read(fields)
@@ -233,3 +276,27 @@ def test_table() -> None:
     }
     tied = dataclasses.replace(whole, head=Head(tied=True))
     assert [name for name in parameters(tied) if name.startswith("head.")] == []
+
+
+def test_the_table_of_an_adapter_and_of_joined_constants() -> None:
+    layer = dataclasses.replace(LAYER, adapter=Adapter(5, "gelu", norm="own"))
+    table = parameters(dataclasses.replace(STACK, layers=(layer,)))
+    assert {n: s for n, s in table.items() if "adapter" in n} == {
+        "layers.0.adapter.up.weight": (5, 12),
+        "layers.0.adapter.up.bias": (5,),
+        "layers.0.adapter.down.weight": (12, 5),
+        "layers.0.adapter.down.bias": (12,),
+        "layers.0.adapter_norm.weight": (12,),
+        "layers.0.adapter_norm.bias": (12,),
+    }
+    constants = (Constant("shape", 7, width=3), Constant("task", 2))
+    table = parameters(dataclasses.replace(STACK, constants=constants, narrow=Narrow(4, sums="wide"), head=None))
+    assert table["embed.weight"] == (30, 4)
+    assert table["constants.shape.weight"] == (7, 3)
+    assert table["constants.task.weight"] == (2, 12)
+    assert table["widen.weight"] == (12, 7)
+
+
+def test_shared_layers_have_one_set_of_parameters() -> None:
+    table = parameters(dataclasses.replace(STACK, shared=(0, 0)))
+    assert {name.split(".")[1] for name in table if name.startswith("layers.")} == {"0"}

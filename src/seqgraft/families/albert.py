@@ -7,6 +7,9 @@ from seqgraft.families.family import Family, Half
 from seqgraft.families.naming import Names, Rule, rename
 from seqgraft.spec import Narrow, Stack
 
+_PASSIVE = ("down_scale_factor", "gap_size", "net_structure_type", "num_memory_blocks")
+"""Fields of the published files that nothing reads."""
+
 
 class AlbertConfig(bert.BertConfig):
     """ALBERT's configuration; the defaults are those of `albert-xxlarge-v2`."""
@@ -26,6 +29,9 @@ class AlbertConfig(bert.BertConfig):
     classifier_dropout_prob: float = 0.1
     bos_token_id: int | None = 2
     eos_token_id: int | list[int] | None = 3
+
+    def _knows(self, name: str) -> bool:
+        return super()._knows(name) or name in _PASSIVE
 
 
 def _places(config: AlbertConfig) -> list[tuple[int, int]]:

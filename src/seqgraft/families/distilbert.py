@@ -35,6 +35,9 @@ class DistilBertConfig(PretrainedConfig):
     seq_classif_dropout: float = 0.2
     pad_token_id: int | None = 0
 
+    def _knows(self, name: str) -> bool:
+        return super()._knows(name) or name == "tie_weights_"  # in the published files, and never read
+
     def _check(self) -> None:
         if self.dim % self.n_heads:
             raise ConfigurationError(f"`n_heads` must divide `dim` ({self.dim}), but is {self.n_heads}.")
