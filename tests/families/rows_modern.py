@@ -93,6 +93,19 @@ ROWS_MODERN = (
             },
         },
     ),
+    Row(
+        "gemma3-both-ways",
+        "gemma3_text",
+        {
+            **_TINY,
+            "head_dim": 12,
+            "sliding_window": 2,
+            "layer_types": _LOCAL,
+            "use_bidirectional_attention": True,
+        },
+        "Gemma3TextModel",
+        dropouts=("attention_dropout",),
+    ),
     _row("phi", "phi", "Phi", dropouts=("attention_dropout", "resid_pdrop", "embd_pdrop"), grafts=False),
     _row(
         "phi-normed",
@@ -209,6 +222,18 @@ ROWS_MODERN = (
             "attention_out_bias": True,
             "mlp_bias": True,
             "tie_word_embeddings": True,
+        },
+    ),
+    _row("nanochat", "nanochat", "NanoChat"),
+    _row(
+        "nanochat-biased",
+        "nanochat",
+        "NanoChat",
+        {
+            "attention_bias": True,
+            "tie_word_embeddings": True,
+            "final_logit_softcapping": None,
+            "num_key_value_heads": 4,
         },
     ),
     _row("cohere", "cohere", "Cohere", grafts=False),

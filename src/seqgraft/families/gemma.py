@@ -73,6 +73,9 @@ class GemmaConfig(_Gemma):
             self.hidden_act = "gelu_pytorch_tanh"
         super()._check()
 
+    def _knows(self, name: str) -> bool:
+        return name == "hidden_activation" or super()._knows(name)  # in published files, and without effect
+
 
 class Gemma2Config(_Gemma):
     """Gemma 2's configuration."""

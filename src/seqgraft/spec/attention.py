@@ -14,6 +14,8 @@ class Norm:
     kind: Literal["layer", "rms"]
     eps: float
     bias: bool = True
+    weight: bool = True
+    """Whether it has one (NanoChat's have none)."""
     offset: float = 0.0
     """Added to the weight before use (Gemma stores weight - 1); the product is then taken in float32."""
 
@@ -22,6 +24,8 @@ class Norm:
         at_least("Norm.eps", self.eps, 0)
         if self.kind == "rms" and self.bias:
             raise SpecError("Norm.bias must be False for the kind 'rms', but is True.")
+        if not self.weight and (self.bias or self.offset):
+            raise SpecError("Norm.bias and Norm.offset need a weight, but there is none.")
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class Rotary:
     layout: Literal["halves", "pairs"] = "halves"
     """Whether a number turns against the one half the width further, or against its neighbour."""
     scaling: RotaryScaling | None = None
+    backwards: bool = False
+    """Whether the turn goes the other way (NanoChat)."""
 
     def __post_init__(self) -> None:
         at_least("Rotary.theta", self.theta, 1)
@@ -144,8 +150,9 @@ class Attention:
         if self.window is not None and min(self.window) < 0:
             raise SpecError(f"Attention.window must hold two numbers of at least 0, but is {self.window}.")
         one_of("Attention.head_norm_spans", self.head_norm_spans, ("head", "all", "each"))
-        if self.head_norm is not None and self.head_norm.bias and self.head_norm_spans == "each":
-            raise SpecError("Attention.head_norm must have no bias when each head has weights of its own.")
+        if self.head_norm is not None and self.head_norm_spans == "each":
+            if self.head_norm.bias or not self.head_norm.weight:
+                raise SpecError("Attention.head_norm must have a weight and no bias when each head has its own.")
         if self.memory_width is not None:
             at_least("Attention.memory_width", self.memory_width, 1)
             if self.rotary or self.window or self.buckets or self.alibi:

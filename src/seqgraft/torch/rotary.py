@@ -16,7 +16,8 @@ def rotation(spec: Rotary, positions: Tensor, head_width: int, dtype: torch.dtyp
     angles = positions[:, None, :, None].float() * rates(spec, spec.width or head_width, positions)
     angles = torch.cat((angles, angles), -1) if spec.layout == "halves" else angles.repeat_interleave(2, -1)
     magnitude = spec.scaling.magnitude if spec.scaling else 1.0
-    return (angles.cos() * magnitude).to(dtype), (angles.sin() * magnitude).to(dtype)
+    sine = -angles.sin() if spec.backwards else angles.sin()
+    return (angles.cos() * magnitude).to(dtype), (sine * magnitude).to(dtype)
 
 
 def rates(spec: Rotary, width: int, positions: Tensor) -> Tensor:
