@@ -8,6 +8,7 @@ import transformers
 
 from .row import LONGEST, VOCABULARY, Row
 from .rows_bertlike import ROWS_BERTLIKE
+from .rows_encoders import ROWS_ENCODERS
 from .rows_older import ROWS_OLDER
 from .rows_seq2seq import ROWS_SEQ2SEQ
 from .rows_modern import ROWS_MODERN
@@ -207,6 +208,7 @@ ROWS = (
         sees_back=True,
     ),
     *ROWS_BERTLIKE,
+    *ROWS_ENCODERS,
     *ROWS_SEQ2SEQ,
     *ROWS_OLDER,
     *ROWS_MODERN,

@@ -44,6 +44,11 @@ ENTRIES: dict[str, Entry] = {
     "xglm": Entry("xglm", "XGLMConfig", "XGLMModel", "XGLMForCausalLM"),
     "bloom": Entry("bloom", "BloomConfig", "BloomModel", "BloomForCausalLM"),
     "mpt": Entry("mpt", "MptConfig", "MptModel", "MptForCausalLM"),
+    "modernbert-decoder": Entry(
+        "modernbert_decoder", "ModernBertDecoderConfig", "ModernBertDecoderModel", "ModernBertDecoderForCausalLM"
+    ),
+    "mixtral": Entry("mixtral", "MixtralConfig", "MixtralModel", "MixtralForCausalLM"),
+    "gpt_oss": Entry("gpt_oss", "GptOssConfig", "GptOssModel", "GptOssForCausalLM"),
     "falcon": Entry("falcon", "FalconConfig", "FalconModel", "FalconForCausalLM"),
     "bart": Entry("bart", "BartConfig", "BartEncoder", "BartForCausalLM", "BartForConditionalGeneration"),
     "plbart": Entry("bart", "PLBartConfig", "PLBartEncoder", "PLBartForCausalLM", "PLBartForConditionalGeneration"),
@@ -93,6 +98,7 @@ ENTRIES: dict[str, Entry] = {
     "seed_oss": Entry("granite", "SeedOssConfig", "SeedOssModel", "SeedOssForCausalLM"),
     "cohere": Entry("cohere", "CohereConfig", "CohereModel", "CohereForCausalLM"),
     "starcoder2": Entry("starcoder2", "Starcoder2Config", "Starcoder2Model", "Starcoder2ForCausalLM"),
+    "nanochat": Entry("nanochat", "NanoChatConfig", "NanoChatModel", "NanoChatForCausalLM"),
     "stablelm": Entry("starcoder2", "StableLmConfig", "StableLmModel", "StableLmForCausalLM"),
     "ernie": Entry("ernie", "ErnieConfig", "ErnieModel", "ErnieForCausalLM"),
     "layoutlm": Entry("ernie", "LayoutLMConfig", "LayoutLMModel"),
@@ -119,6 +125,11 @@ ENTRIES: dict[str, Entry] = {
     "esm": Entry("esm", "EsmConfig", "EsmModel"),
     "xlm": Entry("xlm", "XLMConfig", "XLMModel"),
     "flaubert": Entry("xlm", "FlaubertConfig", "FlaubertModel"),
+    "eurobert": Entry("eurobert", "EuroBertConfig", "EuroBertModel"),
+    "modernbert": Entry("modernbert", "ModernBertConfig", "ModernBertModel"),
+    "gte": Entry("rotary_bert", "GteConfig", "GteModel"),
+    "nomic_bert": Entry("rotary_bert", "NomicBertConfig", "NomicBertModel"),
+    "jina_embeddings_v3": Entry("rotary_bert", "JinaEmbeddingsV3Config", "JinaEmbeddingsV3Model"),
 }
 """model_type -> entry."""
 

@@ -1,0 +1,119 @@
+"""Encoders with attention of another kind than BERT's: rotary, local, disentangled."""
+
+import re
+from typing import Any
+
+import torch
+
+from .row import LONGEST, VOCABULARY, Row
+
+_SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 44,
+    "max_position_embeddings": LONGEST + 4,
+}
+_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+_EUROBERT = {**_SIZES, "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+_MODERN = {
+    **_SIZES,
+    "num_hidden_layers": 4,
+    "local_attention": 6,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "cls_token_id": 1,
+    "sep_token_id": 2,
+}
+_BIASED = {"attention_bias": True, "mlp_bias": True}
+_LOCAL_FIRST = ["sliding_attention", "full_attention", "sliding_attention", "full_attention"]
+
+
+def _as_published(renamed: dict[str, str], stacks: dict[str, tuple[str, ...]]) -> Any:
+    """From the names of the reference's modules to those of its files, which it alone writes so."""
+
+    def stored(tensors: dict[str, Any]) -> dict[str, Any]:
+        for old, new in renamed.items():
+            tensors = {re.sub(old, new, name): value for name, value in tensors.items()}
+        for into, parts in stacks.items():
+            for name in [name for name in tensors if f"{parts[0]}." in name]:
+                several = [tensors.pop(name.replace(parts[0], part)) for part in parts]
+                tensors[name.replace(parts[0], into)] = torch.cat(several)
+        return tensors
+
+    return stored
+
+
+_PARTS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+_GTE_NAMES = _as_published(
+    {
+        r"^layers": "encoder.layer",
+        r"self_attn\.o_proj": "attention.o_proj",
+        "post_attention_layernorm": "attn_ln",
+        "post_mlp_layernorm": "mlp_ln",
+    },
+    {"attention.qkv_proj": _PARTS, "mlp.up_gate_proj": ("mlp.up_proj", "mlp.gate_proj")},
+)
+_TOWER = {
+    r"^layers": "encoder.layers",
+    r"embeddings\.LayerNorm": "emb_ln",
+    "post_attention_layernorm": "norm1",
+    "post_mlp_layernorm": "norm2",
+}
+_NOMIC_NAMES = _as_published(
+    {**_TOWER, r"self_attn\.o_proj": "attn.out_proj", "up_proj": "fc11", "gate_proj": "fc12", "down_proj": "fc2"},
+    {"attn.Wqkv": _PARTS},
+)
+_JINA_NAMES = _as_published({**_TOWER, r"self_attn\.o_proj": "mixer.out_proj"}, {"mixer.Wqkv": _PARTS})
+
+
+ROWS_ENCODERS = (
+    Row("eurobert", "eurobert", _EUROBERT, "EuroBertModel", dropouts=("attention_dropout",)),
+    Row(
+        "eurobert-biased",
+        "eurobert",
+        {**_EUROBERT, **_BIASED, "head_dim": 10, "rope_parameters": {"rope_theta": 500.0, "rope_type": "default"}},
+        "EuroBertModel",
+    ),
+    Row(
+        "modernbert",
+        "modernbert",
+        _MODERN,
+        "ModernBertModel",
+        dropouts=("attention_dropout", "mlp_dropout", "embedding_dropout"),
+    ),
+    Row(
+        "modernbert-biased",
+        "modernbert",
+        {
+            **_MODERN,
+            **_BIASED,
+            "norm_bias": True,
+            "hidden_activation": "silu",
+            "layer_types": _LOCAL_FIRST,
+            "rope_parameters": {
+                "full_attention": {"rope_theta": 500.0, "rope_type": "default"},
+                "sliding_attention": {"rope_theta": 50.0, "rope_type": "linear", "factor": 2.0},
+            },
+        },
+        "ModernBertModel",
+    ),
+    Row("gte", "gte", _SIZES, "GteModel", stored=_GTE_NAMES, dropouts=_DROPOUTS),
+    Row(
+        "gte-untyped", "gte", {**_SIZES, "type_vocab_size": 0, "hidden_act": "gelu_new"}, "GteModel", stored=_GTE_NAMES
+    ),
+    Row(
+        "nomic_bert", "nomic_bert", _SIZES, "NomicBertModel", stored=_NOMIC_NAMES, dropouts=_DROPOUTS, token_types=True
+    ),
+    Row("nomic_bert-wide", "nomic_bert", {**_SIZES, "head_dim": 10}, "NomicBertModel", stored=_NOMIC_NAMES),
+    Row(
+        "jina_embeddings_v3",
+        "jina_embeddings_v3",
+        _SIZES,
+        "JinaEmbeddingsV3Model",
+        stored=_JINA_NAMES,
+        dropouts=_DROPOUTS,
+    ),
+)
