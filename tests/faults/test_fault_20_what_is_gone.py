@@ -33,7 +33,7 @@ def test_the_reference_refuses(tmp_path):
         transformers.pipeline("summarization", model=str(tmp_path))
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt2", "bart", "llama"])
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
 def test_one_model_stays_one_model(family, written):
     model = AutoModelForCausalLM.from_pretrained(written[family])
     assert type(model).__name__ == tiny.causal_class(family).__name__
