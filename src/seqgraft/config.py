@@ -8,7 +8,7 @@ from seqgraft import folders
 from seqgraft.errors import ConfigurationError
 from seqgraft.families import ENTRIES, family
 from seqgraft.families.configuration import CONFIG_NAME, PretrainedConfig
-from seqgraft.spec import Stack
+from seqgraft.spec import Graft, Stack
 
 SPECIAL_IDS = ("decoder_start_token_id", "pad_token_id", "bos_token_id", "eos_token_id")
 """Ids that training and generation read; a pair's own come before its decoder's."""
@@ -64,7 +64,8 @@ class EncoderDecoderConfig(PretrainedConfig):
 
     def _check_widths(self) -> None:
         width = encoder_spec(self.encoder).state_width
-        if self.decoder.cross_attention_hidden_size is None and family(self.decoder.model_type).grafted:
+        grafted = family(self.decoder.model_type).grafted and Graft.read(self.decoder.graft).how != "merged"
+        if self.decoder.cross_attention_hidden_size is None and grafted:
             self.decoder.cross_attention_hidden_size = width
         reads = self.decoder.cross_attention_hidden_size
         if reads is not None and reads != width:
@@ -126,7 +127,9 @@ class EncoderDecoderConfig(PretrainedConfig):
         else:
             raise ConfigurationError(f"`config` must be an EncoderDecoderConfig, but is a {type(config).__name__}.")
         if whole is not None and made.whole != whole:
-            raise ConfigurationError(f"The configuration must be that of a '{whole}', but is {made.whole or 'a pair'}'s.")
+            raise ConfigurationError(
+                f"The configuration must be that of a '{whole}', but is {made.whole or 'a pair'}'s."
+            )
         return made
 
     def to_whole(self) -> PretrainedConfig:

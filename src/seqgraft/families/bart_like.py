@@ -81,6 +81,8 @@ class Design:
     """Whether the decoder's embedding norm comes before its positions are added."""
     logits_bias: bool = True
     """Whether the whole model adds a bias to its logits, which training leaves alone."""
+    encoder_inner_dropout: bool = True
+    """Whether `activation_dropout` reaches the encoder."""
     attention_bias: Callable[[Any], bool] = lambda config: True
     encoder_projections: tuple[str, str, str, str] = ("q_proj", "k_proj", "v_proj", "out_proj")
     """The file's names of the encoder's query, key, value and output projections."""
@@ -112,7 +114,7 @@ def stack(config: Any, side: Side, design: Design) -> Stack:
         FeedForward(
             getattr(config, f"{side}_ffn_dim"),
             activation(config.activation_function),
-            dropout=config.activation_dropout,
+            dropout=config.activation_dropout if side == "decoder" or design.encoder_inner_dropout else 0.0,
         ),
         norm,
         order=design.order,
@@ -129,6 +131,7 @@ def stack(config: Any, side: Side, design: Design) -> Stack:
         embed_norm=norm if design.embed_norm else None,
         embed_norm_first=design.decoder_norm_first and side == "decoder",
         embed_dropout=config.dropout,
+        padding=config.pad_token_id,
         layer_drop=getattr(config, f"{side}_layerdrop"),
         final_norm=norm if design.final_norm else None,
         deviation=config.init_std,
@@ -174,7 +177,7 @@ def halves(design: Design) -> tuple[Half, Half]:
 
     def decoder(config: Any) -> Stack:
         bias = design.logits_bias and config.whole is not None
-        return replace(stack(config, "decoder", design), head=Head(config.tie_word_embeddings, bias=bias))
+        return replace(stack(config, "decoder", design), head=Head(config.output_tied, bias=bias))
 
     def _shared(config: Any, owner: str) -> tuple[tuple[str, str], ...]:
         return (("model.shared.weight", owner),) if design.one_table(config) else ()
@@ -196,7 +199,7 @@ def halves(design: Design) -> tuple[Half, Half]:
     def decoder_names(config: Any) -> Names:
         """In the whole's own file, or alone, where the published class has no place for `final_logits_bias`."""
         owner = "model.decoder.embed_tokens.weight"
-        tied = ((f"{design.head}.weight", owner),) if config.tie_word_embeddings else ()
+        tied = ((f"{design.head}.weight", owner),) if config.output_tied else ()
         bias = Rule("final_logits_bias", ("head.output.bias",), exact=True, outside=True, experts=1)  # one row
         return Names(
             (*rules("decoder", design), *_spare(config), bias, rename(design.head, "head.output", outside=True)),

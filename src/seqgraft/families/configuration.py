@@ -250,6 +250,11 @@ class PretrainedConfig:
         """The field's other name of `return_dict`."""
         return self.return_dict
 
+    @property
+    def output_tied(self) -> bool:
+        """Whether the output table is the input table: what the file says where the family lets it, else the field."""
+        return bool(self.__dict__.get("_output_tied", self.tie_word_embeddings))
+
     def set_vocabulary(self, side: str, size: int) -> None:
         """Say that one half's tables have `size` rows; a family whose halves differ extends this."""
         self.vocab_size = size

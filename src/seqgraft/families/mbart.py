@@ -107,6 +107,7 @@ _BIGBIRD = bart_like(
         learned(),
         embed_norm=False,
         final_norm="layernorm_embedding",
+        encoder_inner_dropout=False,
         attention_bias=lambda config: bool(config.use_bias),
         encoder_projections=("self.query", "self.key", "self.value", "output"),
     ),

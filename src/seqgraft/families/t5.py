@@ -11,14 +11,9 @@ from seqgraft.families.naming import Names, Rule, rename
 from seqgraft.spec import Attention, Buckets, FeedForward, Head, Layer, Norm, Stack
 
 
-class T5Config(PretrainedConfig):
-    """T5's configuration; the defaults are those of `t5-small`.
+class T5LikeConfig(PretrainedConfig):
+    """The fields that all three have, with T5's defaults."""
 
-    Version 1.1 has tie_word_embeddings False in its files, which means an output table of its own and logits that are
-    not scaled; files written since say the latter in `scale_decoder_outputs`.
-    """
-
-    model_type = "t5"
     attribute_map: ClassVar[dict[str, str]] = {
         "hidden_size": "d_model",
         "num_attention_heads": "num_heads",
@@ -46,13 +41,6 @@ class T5Config(PretrainedConfig):
     pad_token_id: int | None = 0
     eos_token_id: int | list[int] | None = 1
     classifier_dropout: float = 0.0
-    scale_decoder_outputs: bool = True
-
-    def _modernise(self, fields: dict[str, Any]) -> dict[str, Any]:
-        fields = super()._modernise(fields)
-        if fields.get("tie_word_embeddings") is False:
-            fields.setdefault("scale_decoder_outputs", False)
-        return fields
 
     def _check(self) -> None:
         *gated, name = str(self.feed_forward_proj).split("-")
@@ -71,10 +59,33 @@ class T5Config(PretrainedConfig):
     @property
     def scales_logits(self) -> bool:
         """Whether the states are divided by the root of their width before the output table."""
+        return self.tie_word_embeddings
+
+
+class T5Config(T5LikeConfig):
+    """T5's configuration; the defaults are those of `t5-small`.
+
+    Version 1.1 has tie_word_embeddings False in its files, which means an output table of its own and logits that are
+    not scaled; files written since say the latter in `scale_decoder_outputs`, and leave the former to the tensors.
+    """
+
+    model_type = "t5"
+
+    scale_decoder_outputs: bool = True
+
+    def _modernise(self, fields: dict[str, Any]) -> dict[str, Any]:
+        fields = super()._modernise(fields)
+        if fields.get("tie_word_embeddings") is False:
+            fields.setdefault("scale_decoder_outputs", False)
+        return fields
+
+    @property
+    def scales_logits(self) -> bool:
+        """As the field says."""
         return self.scale_decoder_outputs
 
 
-class MT5Config(T5Config):
+class MT5Config(T5LikeConfig):
     """mT5's configuration; the defaults are those of `mt5-small`. Its logits are never scaled."""
 
     model_type = "mt5"
@@ -92,7 +103,7 @@ class MT5Config(T5Config):
         return False
 
 
-class UMT5Config(T5Config):
+class UMT5Config(T5LikeConfig):
     """umT5's configuration; the defaults are those of `umt5-small`. Every layer has a table of distances of its own."""
 
     model_type = "umt5"
@@ -132,15 +143,15 @@ def _stack(config: Any, side: Literal["encoder", "decoder"]) -> Stack:
     )
 
 
-def encoder(config: T5Config) -> Stack:
+def encoder(config: T5LikeConfig) -> Stack:
     """The encoder half."""
     return _stack(config, "encoder")
 
 
-def decoder(config: T5Config) -> Stack:
+def decoder(config: T5LikeConfig) -> Stack:
     """The decoder half with its cross-attention and a head."""
     scale = config.d_model**-0.5 if config.scales_logits else 1.0
-    return replace(_stack(config, "decoder"), head=Head(config.tie_word_embeddings, scale=scale))
+    return replace(_stack(config, "decoder"), head=Head(config.output_tied, scale=scale))
 
 
 def _rules(config: Any, side: Literal["encoder", "decoder"]) -> tuple[Rule, ...]:
@@ -170,7 +181,7 @@ def _rules(config: Any, side: Literal["encoder", "decoder"]) -> tuple[Rule, ...]
 _OTHER = (r"\.EncDecAttention\.relative_attention_bias\.weight$", r"^classification_head\.", r"^classifier\.")
 
 
-def encoder_names(config: T5Config) -> Names:
+def encoder_names(config: T5LikeConfig) -> Names:
     """In the whole's own file, or alone."""
     return Names(
         _rules(config, "encoder"),
@@ -179,10 +190,10 @@ def encoder_names(config: T5Config) -> Names:
     )
 
 
-def decoder_names(config: T5Config) -> Names:
+def decoder_names(config: T5LikeConfig) -> Names:
     """In the whole's own file, or alone."""
     ties = [("decoder.embed_tokens.weight", "shared.weight")]
-    if config.tie_word_embeddings:
+    if config.output_tied:
         ties.append(("lm_head.weight", "shared.weight"))
     head = rename("lm_head", "head.output", outside=True)
     return Names((*_rules(config, "decoder"), head), dropped=(r"^encoder\.", *_OTHER), ties=tuple(ties))

@@ -8,105 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from seqgraft.errors import SpecError
-from seqgraft.spec.attention import Attention, Buckets, Norm
+from seqgraft.spec.attention import Buckets, Norm
 from seqgraft.spec.checks import at_least, one_of, probability
-
-ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "relu_squared", "silu", "tanh")
-"""Activation functions; `gelu_tanh` and `quick_gelu` are the two approximations of Hendrycks & Gimpel 2016."""
-
-
-@dataclass(frozen=True)
-class FeedForward:
-    """Two linear maps with an activation between; gated: a third, activated, multiplies the first (Shazeer 2020)."""
-
-    width: int
-    activation: str
-    gated: bool = False
-    bias: bool = True
-    dropout: float = 0.0
-    """After the activation."""
-
-    def __post_init__(self) -> None:
-        at_least("FeedForward.width", self.width, 1)
-        one_of("FeedForward.activation", self.activation, ACTIVATIONS)
-        probability("FeedForward.dropout", self.dropout)
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """Two linear maps with an activation between and a residual, after the feed-forward (X-MOD, Pfeiffer et al. 2022)."""
-
-    width: int
-    activation: str
-    norm: Literal["own", "feed_forward"] | None = None
-    """The norm of what it reads: one of its own, or that of the feed-forward once more."""
-    normed_residual: bool = True
-    """Whether its residual is taken after that norm."""
-
-    def __post_init__(self) -> None:
-        at_least("Adapter.width", self.width, 1)
-        one_of("Adapter.activation", self.activation, ACTIVATIONS)
-        if self.norm is not None:
-            one_of("Adapter.norm", self.norm, ("own", "feed_forward"))
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Self-attention, cross-attention if any, and feed-forward, each with its residual and norm."""
-
-    self_attention: Attention
-    feed_forward: FeedForward
-    norm: Norm
-    order: Literal["pre", "post", "sandwich", "after", "parallel"]
-    """pre: x + block(norm(x)). post: norm(x + block(x)). sandwich: x + norm(block(norm(x))). after: x + norm(block(x)).
-
-    parallel: x + attention(norm(x)) + feed_forward(norm(x)), both from the same x (Wang & Komatsuzaki 2021).
-    """
-    cross_attention: Attention | None = None
-    dropout: float = 0.0
-    """Of each block's output, before the residual is added."""
-    feed_forward_dropout: float | None = None
-    """Of the feed-forward's output, where it differs."""
-    one_norm: bool = False
-    """Whether the two blocks of a parallel layer read the same norm's output."""
-    bare_attention: bool = False
-    """Whether self-attention reads its input without a norm (ModernBERT's first layer)."""
-    residual_scale: float = 1.0
-    """Factor of each block's output before it is added (Granite)."""
-    adapter: Adapter | None = None
-
-    def __post_init__(self) -> None:
-        one_of("Layer.order", self.order, ("pre", "post", "sandwich", "after", "parallel"))
-        probability("Layer.dropout", self.dropout)
-        if self.feed_forward_dropout is not None:
-            probability("Layer.feed_forward_dropout", self.feed_forward_dropout)
-        if self.self_attention.memory_width is not None:
-            raise SpecError("Self-attention attends to its own stack, so its memory_width must be None.")
-        if self.cross_attention is not None and self.cross_attention.memory_width is None:
-            raise SpecError("Cross-attention must say the width of what it attends to, but its memory_width is None.")
-        if self.one_norm and self.order != "parallel":
-            raise SpecError(f"Layer.one_norm needs the order 'parallel', but it is {self.order!r}.")
-        if self.bare_attention and self.order != "pre":
-            raise SpecError(f"Layer.bare_attention needs the order 'pre', but it is {self.order!r}.")
-        if self.adapter is not None and self.order not in ("pre", "post"):
-            raise SpecError(f"Layer.adapter needs the order 'pre' or 'post', but it is {self.order!r}.")
-
-    @property
-    def norms(self) -> tuple[str, ...]:
-        """The layer's norms by their canonical names, in the order of the computation."""
-        names: list[str] = []
-        for block in ("self_attention", "cross_attention", "feed_forward"):
-            if block == "cross_attention" and self.cross_attention is None:
-                continue
-            bare = self.bare_attention and block == "self_attention"
-            shared = self.one_norm and block == "feed_forward"
-            if not bare and not shared:
-                names.append(f"{block}_norm")
-            if self.order == "sandwich":
-                names.append(f"{block}_post_norm")
-        if self.adapter is not None and self.adapter.norm == "own":
-            names.append("adapter_norm")
-        return tuple(names)
+from seqgraft.spec.feed_forward import ACTIVATIONS
+from seqgraft.spec.layer import Layer
 
 
 @dataclass(frozen=True)
@@ -157,7 +62,7 @@ class Constant:
 @dataclass(frozen=True)
 class TokenDropout:
     """One token's embedding is zero, as if dropped, and the others make up for it: they are multiplied by
-    (1 - rate) / (1 - share), where `rate` is that of the training and `share` that of the sequence (ESM, Rives 2021)."""
+    (1 - rate) / (1 - share), `rate` being the training's and `share` the sequence's (ESM, Rives et al. 2021)."""
 
     token: int
     rate: float
@@ -222,6 +127,8 @@ class Stack:
     causal: bool
     """Whether a position sees only itself and those before it."""
     embed_scale: float = 1.0
+    padding: int | None = None
+    """Token whose input embedding training leaves alone; where it also starts the target (Marian), that tells."""
     scales_given: bool = False
     """Whether that factor is of embeddings handed in too (Granite), rather than of the table's rows alone."""
     token_dropout: TokenDropout | None = None
@@ -233,6 +140,8 @@ class Stack:
     embed_norm_first: bool = False
     """Whether that norm is taken of the token embeddings alone, before positions are added (Blenderbot's decoder)."""
     embed_dropout: float = 0.0
+    embed_dropout_first: bool = False
+    """Whether that dropout comes before the embedding norm (BigBird)."""
     position_bias: Buckets | None = None
     """A bias on the scores of self-attention that all layers share; the table has one column a head."""
     shared: tuple[int, ...] | None = None
@@ -242,6 +151,8 @@ class Stack:
     final_norm: Norm | None = None
     final_dropout: float = 0.0
     head: Head | None = None
+    longest: int | None = None
+    """The longest sequence of which this is true: what longer ones attend to no spec states (BigBird's random blocks)."""
     deviation: float = 0.02
     """Standard deviation of fresh weights."""
     output_deviation: float | None = None
@@ -250,12 +161,18 @@ class Stack:
     def __post_init__(self) -> None:
         for name in ("width", "vocabulary"):
             at_least(f"Stack.{name}", getattr(self, name), 1)
+        if self.padding is not None and not 0 <= self.padding < self.vocabulary:
+            raise SpecError(
+                f"Stack.padding must be a token of the vocabulary (0 to {self.vocabulary - 1}), but is {self.padding}."
+            )
         if not self.layers:
             raise SpecError("A stack must have at least one layer, but has none.")
         at_least("Stack.token_types", self.token_types, 0)
         if self.joined and (self.narrow is None or self.narrow.sums != "wide"):
             raise SpecError("Constants are joined to the embeddings before a map that widens them: Stack.narrow.")
         probability("Stack.embed_dropout", self.embed_dropout)
+        if self.longest is not None:
+            at_least("Stack.longest", self.longest, 1)
         probability("Stack.final_dropout", self.final_dropout)
         probability("Stack.layer_drop", self.layer_drop)
         if self.embed_norm_first and self.embed_norm is None:
@@ -299,12 +216,12 @@ class Stack:
     @property
     def sees_memory(self) -> bool:
         """Whether any layer attends to an encoder's states."""
-        return any(layer.cross_attention is not None for layer in self.layers)
+        return any(layer.looks is not None for layer in self.layers)
 
     @property
     def memory_width(self) -> int | None:
-        """Width of the encoder states that the cross-attention reads."""
-        widths = {layer.cross_attention.memory_width for layer in self.layers if layer.cross_attention is not None}
+        """Width of the encoder states that the layers read."""
+        widths = {looks.memory_width or self.width for layer in self.layers if (looks := layer.looks) is not None}
         if len(widths) > 1:
             raise SpecError(
                 f"All layers must read encoder states of one width, but they read {sorted(map(str, widths))}."

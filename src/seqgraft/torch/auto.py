@@ -85,7 +85,7 @@ class AutoModelForCausalLM(_Auto):
 
 
 def _is_pair(config: PretrainedConfig) -> bool:
-    """Whether a folder holds both halves: a published encoder-decoder's configuration also stands by its lone decoder."""
+    """Whether a folder holds both halves; an encoder-decoder's configuration stands by its lone decoder as well."""
     if isinstance(config, EncoderDecoderConfig):
         return True
     entry = ENTRIES[config.model_type]

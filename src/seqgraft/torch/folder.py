@@ -6,7 +6,6 @@ import copy
 import os
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
 from seqgraft import folders
@@ -50,6 +49,8 @@ def load_pair(
     if not isinstance(config, EncoderDecoderConfig):
         settle_ties(config, files)
         config = EncoderDecoderConfig.from_whole(config)
+    else:
+        settle_ties(config.decoder, files, "decoder.")
     tied, config.tie_encoder_decoder = config.tie_encoder_decoder, False
     model = cls(config, fill=False)
     config = model.config

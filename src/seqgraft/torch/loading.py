@@ -83,17 +83,18 @@ def _of_head(source: str) -> bool:
     return "cls." in source or "lm_head" in source
 
 
-def settle_ties(config: PretrainedConfig, files: WeightFiles) -> None:
+def settle_ties(config: PretrainedConfig, files: WeightFiles, start: str = "") -> None:
     """Let the file say whether the output table is tied, in the families whose configuration does not."""
     output = family(config.model_type).output_table
     if output is None:
         return
     names = family(config.model_type).half("decoder").names(config)
-    tables = [name for tie in names.ties for name in reversed(tie) if name != output and name in files.headers]
-    if output not in files.headers:
-        config.tie_word_embeddings = config.tie_word_embeddings or bool(tables)
-    elif tables and not files.same(output, tables[0]):
-        config.tie_word_embeddings = False
+    tables = [start + name for tie in names.ties for name in reversed(tie) if name != output]
+    tables = [name for name in tables if name in files.headers]
+    if start + output not in files.headers:
+        config._output_tied = config.tie_word_embeddings or bool(tables)
+    elif tables and not files.same(start + output, tables[0]):
+        config._output_tied = False
 
 
 def dtype_of(files: WeightFiles) -> torch.dtype:

@@ -25,7 +25,10 @@ def resize(half: Half, size: int | None, multiple: int | None, from_spread: bool
     if size == old:
         return half.embed
     table = nn.Embedding(
-        size, half.embed.embedding_dim, _weight=_resized(half.embed.weight, size, half.spec.deviation, from_spread)
+        size,
+        half.embed.embedding_dim,
+        half.embed.padding_idx,
+        _weight=_resized(half.embed.weight, size, half.spec.deviation, from_spread),
     )
     output = half.head.output if half.head is not None else None
     tied = output is not None and output.weight is half.embed.weight
