@@ -103,7 +103,7 @@ def _heading(line: str) -> str | None:
 def _prose(paragraphs: list[list[str]]) -> list[str]:
     """The paragraphs that are running text, joined to one line each."""
     kept: list[str] = []
-    dropping = literal = False
+    dropping = False
     for lines in paragraphs:
         title = _heading(lines[0])
         underlined = len(lines) > 1 and _UNDERLINE.match(lines[1]) is not None
@@ -111,9 +111,6 @@ def _prose(paragraphs: list[list[str]]) -> list[str]:
             dropping = not _KEPT.fullmatch(title or lines[0].strip())
             lines = [line.removeprefix("    ") for line in lines[2 if underlined else 1 :]]
         indented = bool(lines) and all(line.startswith("  ") for line in lines)
-        if literal and indented:
-            continue
-        literal = bool(lines) and lines[-1].endswith("::")
         if dropping or not lines or indented or lines[0].lstrip().startswith(".. "):
             continue
         lines = _until_table(lines)

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import threading
 import time
 
 import pytest
@@ -14,7 +13,7 @@ from rich.console import Console
 
 import seqgraft
 from seqgraft.errors import ConfigurationError, DataError, FolderError, SeqgraftError
-from seqgraft.training import progress, schedule
+from seqgraft.training import module, progress, schedule
 from seqgraft.training.groups import is_new, rate_groups
 from seqgraft.training.metrics import generate_texts
 from seqgraft.training.trainer import train
@@ -41,6 +40,7 @@ def test_learns_what_generate_then_writes(make, pairs, tmp_path, encoder, decode
 def test_two_runs_are_equal_and_another_seed_is_not(make, pairs):
     def weights(seed):
         made = make()
+        torch.seed()
         options = {**FAST, "rows_per_batch": 2, "dropout": True}
         train(made.model, made.tokenizer, pairs, output=None, epochs=2, seed=seed, **options)
         return torch.cat([p.detach().flatten() for p in made.model.parameters()])
@@ -79,48 +79,43 @@ def test_freezing_and_rates(make, pairs):
         train(made.model, made.tokenizer, pairs, output=None, freeze=["nothing*"], **FAST)
 
 
-def interrupt_after(seconds, times=1):
-    def send():
-        for _ in range(times):
-            time.sleep(seconds)
-            os.kill(os.getpid(), signal.SIGINT)
+@pytest.fixture
+def ctrl_c(monkeypatch):
+    """Presses Ctrl-C as often as asked while the step of this number is computed."""
 
-    thread = threading.Thread(target=send, daemon=True)
-    thread.start()
-    return thread
+    def at(step, times=1):
+        calls, true = [], module.token_loss
+
+        def pressed(*args, **kwargs):
+            calls.append(step)
+            for _ in range(times if len(calls) == step else 0):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.05)
+            return true(*args, **kwargs)
+
+        monkeypatch.setattr(module, "token_loss", pressed)
+
+    return at
 
 
-def test_ctrl_c_keeps_what_was_learned(make, pairs, tmp_path):
+def test_ctrl_c_keeps_what_was_learned(make, pairs, tmp_path, ctrl_c):
     made = make()
     handler = signal.getsignal(signal.SIGINT)
-    sender = interrupt_after(1.0)
-    result = train(made.model, made.tokenizer, pairs, output=tmp_path, max_minutes=1, epochs=10**6, **FAST)
-    sender.join()
-    assert result.interrupted
-    assert result.seconds < 10
+    ctrl_c(3)
+    result = train(made.model, made.tokenizer, pairs, output=tmp_path, epochs=9, **FAST)
+    assert (result.interrupted, result.steps) == (True, 3)
     assert signal.getsignal(signal.SIGINT) is handler
     again = seqgraft.EncoderDecoderModel.from_pretrained(tmp_path)
     assert torch.equal(again.decoder.embed.weight, made.model.decoder.embed.weight)
 
 
-def test_second_ctrl_c_leaves_the_old_folder_whole(make, pairs, tmp_path, monkeypatch):
+def test_second_ctrl_c_leaves_the_old_folder_whole(make, pairs, tmp_path, ctrl_c):
     made = make()
     made.model.save_pretrained(tmp_path)
     made.tokenizer.save_pretrained(tmp_path)
     held = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    from seqgraft.training import module
-
-    slow = module.token_loss
-
-    def stuck(*args, **kwargs):
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.1)
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.1)
-        return slow(*args, **kwargs)
-
-    monkeypatch.setattr(module, "token_loss", stuck)
     handler = signal.getsignal(signal.SIGINT)
+    ctrl_c(1, times=2)
     with pytest.raises(KeyboardInterrupt):
         train(made.model, made.tokenizer, pairs, output=tmp_path, **FAST)
     assert signal.getsignal(signal.SIGINT) is handler
@@ -178,7 +173,7 @@ def test_output_that_cannot_be_written(make, pairs, tmp_path):
         train(made.model, made.tokenizer, pairs, output=tmp_path / "old", **FAST)
 
 
-def test_says_little_and_what_matters(make, pairs, capfd):
+def test_says_little_and_what_matters(make, pairs, capfd, caplog):
     made = make()
     result = train(made.model, made.tokenizer, pairs, output=None, **{**FAST, "progress": True})
     out, error = capfd.readouterr()
@@ -186,6 +181,7 @@ def test_says_little_and_what_matters(make, pairs, capfd):
     assert "target tokens/s" in out
     assert out.count("\n") == 1
     assert error == ""
+    assert not [record for record in caplog.records if record.name.startswith(("lightning", "pytorch_lightning"))]
     assert "decoder_start_token_id = 2 (cls_token)" in result.notes[0]
 
 
