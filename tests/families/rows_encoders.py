@@ -1,6 +1,7 @@
 """Encoders with attention of another kind than BERT's: rotary, local, disentangled."""
 
 import re
+from functools import partial
 from typing import Any
 
 import torch
@@ -67,6 +68,50 @@ _NOMIC_NAMES = _as_published(
     {"attn.Wqkv": _PARTS},
 )
 _JINA_NAMES = _as_published({**_TOWER, r"self_attn\.o_proj": "mixer.out_proj"}, {"mixer.Wqkv": _PARTS})
+_LONGFORMER = {**_SIZES, "type_vocab_size": 1}
+_BIG_BIRD = {**_SIZES, "block_size": 8, "bos_token_id": None, "eos_token_id": None, "sep_token_id": None}
+_BIG_BIRD_DECODER = {"is_decoder": True, "attention_type": "original_full"}
+
+
+def _square(model: Any, both_ways: bool) -> None:
+    """The reference's Longformer gives attentions by distance, and none of what was hidden from the start."""
+    plain = model.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        out = plain(*args, **kwargs)
+        if isinstance(out, tuple) or out.attentions is None:
+            return out
+        time = out.last_hidden_state.shape[1]
+        seen = []
+        for near in out.attentions:
+            wide = near.new_zeros(*near.shape[:2], time, time + near.shape[-1])
+            for query in range(time):
+                wide[:, :, query, query : query + near.shape[-1]] = near[:, :, query]
+            seen.append(wide[..., near.shape[-1] // 2 :][..., :time])
+        out.attentions = tuple(seen)
+        return out
+
+    model.forward = forward
+
+
+def _see_own(model: Any, both_ways: bool) -> None:
+    """The reference's BigBird gives the encoder's states to the self-attention as well, and their mask to neither.
+
+    When it finds a text short, it changes its attention for one whose attentions and dropout are out of reach.
+    """
+    body = getattr(model, "bert", model)
+    body.set_attention_type("original_full")
+
+    def own(*args: Any, plain: Any, encoder_hidden_states: Any = None, **kwargs: Any) -> Any:
+        return plain(*args, **kwargs)
+
+    def cross(*args: Any, plain: Any, attention_mask: Any = None, **kwargs: Any) -> Any:
+        return plain(*args, encoder_attention_mask=attention_mask, **kwargs)
+
+    for layer in body.encoder.layer:
+        layer.attention.forward = partial(own, plain=layer.attention.forward)
+        if hasattr(layer, "crossattention"):
+            layer.crossattention.forward = partial(cross, plain=layer.crossattention.forward)
 
 
 ROWS_ENCODERS = (
@@ -115,5 +160,44 @@ ROWS_ENCODERS = (
         "JinaEmbeddingsV3Model",
         stored=_JINA_NAMES,
         dropouts=_DROPOUTS,
+    ),
+    Row(
+        "longformer",
+        "longformer",
+        {**_LONGFORMER, "attention_window": 4},
+        "LongformerModel",
+        mend=_square,
+        shows_padding=False,
+    ),
+    Row(
+        "longformer-mixed",
+        "longformer",
+        {**_LONGFORMER, "attention_window": [8, 4], "type_vocab_size": 2},
+        "LongformerModel",
+        mend=_square,
+        shows_padding=False,
+        token_types=True,
+    ),
+    Row(
+        "big_bird",
+        "big_bird",
+        _BIG_BIRD,
+        "BigBirdModel",
+        "BigBirdForCausalLM",
+        _BIG_BIRD_DECODER,
+        dropouts=_DROPOUTS,
+        token_types=True,
+        mend=_see_own,
+    ),
+    Row(
+        "big_bird-scaled",
+        "big_bird",
+        {**_BIG_BIRD, "rescale_embeddings": True, "use_bias": False, "tie_word_embeddings": False},
+        "BigBirdModel",
+        "BigBirdForCausalLM",
+        _BIG_BIRD_DECODER,
+        dropouts=_DROPOUTS,
+        token_types=True,
+        mend=_see_own,
     ),
 )

@@ -20,8 +20,8 @@ class Entry:
 
     module: str
     config: str
-    body: str
-    """The class of the bare body: an encoder."""
+    body: str | None
+    """The class of the bare body: an encoder. None where the family has none."""
     causal: str | None = None
     """The class with a language-model head: a decoder. None where the family has none."""
     whole: str | None = None
@@ -75,6 +75,7 @@ ENTRIES: dict[str, Entry] = {
         "BigBirdPegasusForCausalLM",
         "BigBirdPegasusForConditionalGeneration",
     ),
+    "trocr": Entry("trocr", "TrOCRConfig", None, "TrOCRForCausalLM"),
     "marian": Entry("marian", "MarianConfig", "MarianEncoder", "MarianForCausalLM", "MarianMTModel"),
     "t5": Entry("t5", "T5Config", "T5EncoderModel", None, "T5ForConditionalGeneration"),
     "mt5": Entry("t5", "MT5Config", "MT5EncoderModel", None, "MT5ForConditionalGeneration"),
@@ -130,6 +131,8 @@ ENTRIES: dict[str, Entry] = {
     "gte": Entry("rotary_bert", "GteConfig", "GteModel"),
     "nomic_bert": Entry("rotary_bert", "NomicBertConfig", "NomicBertModel"),
     "jina_embeddings_v3": Entry("rotary_bert", "JinaEmbeddingsV3Config", "JinaEmbeddingsV3Model"),
+    "longformer": Entry("longformer", "LongformerConfig", "LongformerModel"),
+    "big_bird": Entry("big_bird", "BigBirdConfig", "BigBirdModel", "BigBirdForCausalLM"),
 }
 """model_type -> entry."""
 
