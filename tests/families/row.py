@@ -17,7 +17,7 @@ class Row:
     model_type: str
     config: dict[str, Any] = field(hash=False)
     body: str
-    """The reference's class of the bare body."""
+    """The reference's class of the bare body; empty where the family has no encoder half."""
     causal: str | None = None
     """The reference's class with a language-model head; None where the family has no decoder half."""
     decoder: dict[str, Any] = field(default_factory=dict, hash=False)
@@ -50,7 +50,7 @@ class Row:
     @property
     def sides(self) -> tuple[str, ...]:
         """The halves that the family has."""
-        return ("encoder", "decoder") if self.causal else ("encoder",)
+        return ("encoder",) * bool(self.body) + ("decoder",) * bool(self.causal)
 
 
 def says(theirs: Any, ours: Any) -> bool:

@@ -9,10 +9,9 @@ import transformers
 from .row import LONGEST, VOCABULARY, Row
 from .rows_bertlike import ROWS_BERTLIKE
 from .rows_encoders import ROWS_ENCODERS
+from .rows_modern import ROWS_MODERN
 from .rows_older import ROWS_OLDER
 from .rows_seq2seq import ROWS_SEQ2SEQ
-from .rows_modern import ROWS_MODERN
-
 
 _BERT = {
     "vocab_size": VOCABULARY,

@@ -68,6 +68,32 @@ _FALCON = {
     "num_attention_heads": 4,
     "max_position_embeddings": LONGEST,
 }
+_ETTIN = {
+    "vocab_size": VOCABULARY,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "cls_token_id": 1,
+    "sep_token_id": 2,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 44,
+    "max_position_embeddings": LONGEST,
+    "local_attention": 8,
+}
+_MIXED = {
+    "vocab_size": VOCABULARY,
+    "pad_token_id": 0,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 20,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "max_position_embeddings": LONGEST,
+}
 _PDROPS = ("embd_pdrop", "resid_pdrop", "attn_pdrop")
 
 
@@ -158,6 +184,31 @@ def _mend_falcon(model: Any, both: bool) -> None:
         block.self_attention.register_forward_pre_hook(nothing, with_kwargs=True)
     if both:
         _patched(body, modeling_falcon, "build_alibi_tensor", _symmetric)
+
+
+def _mend_ettin(model: Any, both: bool) -> None:
+    """Where nothing is masked it fails, seen both ways."""
+
+    def never_nothing(module: Any, given: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        mask = kwargs["attention_mask"]
+        states = given[0]
+        return given, {**kwargs, "attention_mask": states.new_zeros(1, 1, 1, states.shape[1]) if mask is None else mask}
+
+    for layer in model.layers if both else ():
+        layer.register_forward_pre_hook(never_nothing, with_kwargs=True)
+
+
+def _stored_by_expert(held: dict[str, Any]) -> dict[str, Any]:
+    """One tensor of all experts -> the published tensors of each."""
+    stored = {}
+    for name, value in held.items():
+        at, _, leaf = name.replace(".mlp.", ".block_sparse_moe.").rpartition(".experts.")
+        if not at:
+            stored[name.replace(".mlp.", ".block_sparse_moe.")] = value
+        for expert, own in enumerate(value) if at else ():
+            parts = zip(("w1", "w3"), own.chunk(2), strict=True) if leaf == "gate_up_proj" else [("w2", own)]
+            stored |= {f"{at}.experts.{expert}.{map}.weight": part for map, part in parts}
+    return stored
 
 
 def _row(name: str, model_type: str, config: dict[str, Any], body: str, causal: str, **more: Any) -> Row:
@@ -317,5 +368,56 @@ ROWS_OLDER = (
         "FalconForCausalLM",
         positions=False,
         mend=_mend_falcon,
+    ),
+    _row(
+        "modernbert-decoder",
+        "modernbert-decoder",
+        _ETTIN,
+        "ModernBertDecoderModel",
+        "ModernBertDecoderForCausalLM",
+        mend=_mend_ettin,
+        dropouts=("attention_dropout", "embedding_dropout", "mlp_dropout"),
+    ),
+    _row(
+        "modernbert-decoder-biased",
+        "modernbert-decoder",
+        {
+            **_ETTIN,
+            "norm_bias": True,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "decoder_bias": False,
+            "classifier_bias": True,
+            "tie_word_embeddings": False,
+            "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+        },
+        "ModernBertDecoderModel",
+        "ModernBertDecoderForCausalLM",
+        mend=_mend_ettin,
+    ),
+    _row(
+        "mixtral",
+        "mixtral",
+        _MIXED,
+        "MixtralModel",
+        "MixtralForCausalLM",
+        dropouts=("attention_dropout",),
+        stored=_stored_by_expert,
+    ),
+    _row(
+        "mixtral-windowed",
+        "mixtral",
+        {**_MIXED, "sliding_window": 4, "num_experts_per_tok": 3, "tie_word_embeddings": True, "head_dim": 10},
+        "MixtralModel",
+        "MixtralForCausalLM",
+        stored=_stored_by_expert,
+    ),
+    _row(
+        "gpt_oss",
+        "gpt_oss",
+        {**_MIXED, "head_dim": 12, "sliding_window": 4, "max_position_embeddings": 128},
+        "GptOssModel",
+        "GptOssForCausalLM",
+        dropouts=("attention_dropout",),
     ),
 )

@@ -18,7 +18,7 @@ from ..families.rows import BY_NAME, ROWS, Row, distance
 from .pairs import source, target
 from .test_family_mathematics import BOUND, real
 
-GRAFTED = [pytest.param(row, id=row.name) for row in ROWS if row.causal and not row.cross and row.grafts]
+GRAFTED = [pytest.param(row, id=row.name) for row in ROWS if row.causal and not row.cross]
 INPUTS = {**source("bert"), **target("bert")}
 GOAL = INPUTS["decoder_attention_mask"]
 
@@ -32,7 +32,7 @@ def compose(made: Any, row: Row, **kwargs: Any) -> EncoderDecoderModel:
 
 def opened(pair: EncoderDecoderModel, value: float = 0.8) -> EncoderDecoderModel:
     for name, parameter in pair.decoder.named_parameters():
-        if name.endswith("cross_attention.gate"):
+        if name.endswith(("cross_attention.gate", "inserted.gate")):
             torch.nn.init.constant_(parameter, value)
     return pair
 
@@ -44,7 +44,9 @@ def opened(pair: EncoderDecoderModel, value: float = 0.8) -> EncoderDecoderModel
 def test_a_shut_gate_is_the_plain_decoder(made: Any, row: Row, dtype: torch.dtype, attention: str) -> None:
     pair = compose(made, row, dtype=dtype, attn_implementation=attention)
     plain = made.ours(row, "decoder", dtype=dtype, attn_implementation=attention)
-    assert all(float(p) == 0 for n, p in pair.named_parameters() if n.endswith("cross_attention.gate"))
+    gates = [p for n, p in pair.named_parameters() if n.endswith(("cross_attention.gate", "inserted.gate"))]
+    assert gates
+    assert all(float(p) == 0 for p in gates)
     logits = plain(INPUTS["decoder_input_ids"], GOAL).logits
     assert torch.equal(pair(**INPUTS).logits, logits)
     assert distance(*real(GOAL, opened(pair)(**INPUTS).logits, logits)) > 1e-3
@@ -61,24 +63,34 @@ def test_an_open_gate_sees_the_source(made: Any, row: Row) -> None:
     assert distance(*real(GOAL, pair(**hidden).logits, logits)) < BOUND  # what the mask hides changes nothing
 
 
-@pytest.mark.parametrize("graft", [None, Graft(gate=None), Graft(every=2), {"every": 3, "gate": None}])
+GRAFTS = [
+    None,
+    Graft(gate=None),
+    Graft(every=2),
+    {"every": 3, "gate": None},
+    Graft(how="inserted"),
+    {"how": "inserted", "gate": None, "layers": [1]},
+]
+
+
+@pytest.mark.parametrize("graft", GRAFTS)
 @pytest.mark.parametrize("row", GRAFTED)
 @torch.no_grad()
 def test_save_open_split_and_compose(made: Any, tmp_path: Path, row: Row, graft: Any) -> None:
     pair = opened(compose(made, row, decoder_graft=graft))
     how = Graft.read(graft)
-    places = [layer.cross_attention is not None for layer in pair.decoder.layers]
-    assert places == [(i + 1) % how.every == 0 for i in range(3)]
+    depth = len(pair.decoder.layers)
+    assert [i for i, layer in enumerate(pair.decoder.layers) if layer.look is not None] == list(how.places(depth))
     assert all(
-        (layer.cross_attention.gate is None) == (how.gate is None)
+        (layer.look.gate is None) == (how.gate is None) and (how.how is None or layer.inserted is not None)
         for layer in pair.decoder.layers
-        if layer.cross_attention is not None
+        if layer.look is not None
     )
     logits = pair(**INPUTS).logits
     pair.save_pretrained(tmp_path / "pair")
     again = EncoderDecoderModel.from_pretrained(tmp_path / "pair")
     assert torch.equal(again(**INPUTS).logits, logits)
-    assert again.config.decoder.graft == {"how": "between", "every": how.every, "gate": how.gate}
+    assert Graft.read(again.config.decoder.graft) == how
 
     again.encoder.save_pretrained(tmp_path / "encoder")
     again.decoder.save_pretrained(tmp_path / "decoder")
@@ -153,13 +165,13 @@ def test_gradients_reach_the_graft(made: Any) -> None:
 
 def test_what_a_graft_refuses(made: Any, tmp_path: Path) -> None:
     row = BY_NAME["llama"]
-    with pytest.raises(ConfigurationError, match=r"A graft must be described by how, every, gate, but .* by depth"):
+    with pytest.raises(ConfigurationError, match=r"A graft must be described by how, .*, but .* by depth"):
         compose(made, row, decoder_graft={"depth": 2})
     with pytest.raises(ConfigurationError, match="`gate` of a graft must be 'tanh' or None, but is 'relu'"):
         compose(made, row, decoder_graft={"gate": "relu"})
     bert = made.folder(BY_NAME["bert"], "encoder"), made.folder(BY_NAME["bert"], "decoder")
-    with pytest.raises(ConfigurationError, match="`decoder_graft` must be left out for 'bert'"):
-        EncoderDecoderModel.from_encoder_decoder_pretrained(*bert, decoder_graft=Graft())
+    with pytest.raises(ConfigurationError, match="`decoder_graft` may only say `init` for 'bert'"):
+        EncoderDecoderModel.from_encoder_decoder_pretrained(*bert, decoder_graft=Graft(every=2))
     with pytest.raises(ConfigurationError, match="must have cross-attention, but has none"):
         EncoderDecoderModel(encoder=made.ours(BY_NAME["bert"], "encoder"), decoder=made.ours(row, "decoder"))
     pair = compose(made, row)
@@ -176,6 +188,58 @@ PLACELESS = [r for r in ROWS if r.causal and not r.cross and not r.grafts and fa
 
 @pytest.mark.parametrize("row", [pytest.param(r, id=r.name) for r in PLACELESS])
 def test_there_is_no_place_between_blocks_that_stand_side_by_side(made: Any, row: Row) -> None:
-    with pytest.raises(ConfigurationError, match="`how` of a graft must be another than 'between' for a decoder w"):
-        compose(made, row)
+    with pytest.raises(ConfigurationError, match="`how` of a graft must be 'inserted' or 'merged' for a decoder whose"):
+        compose(made, row, decoder_graft={"how": "between"})
+    pair = compose(made, row)
+    assert all(layer.inserted is not None for layer in pair.decoder.layers)
     assert made.ours(row, "decoder").spec.layers[0].order in ("parallel", "post")
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("row", [BY_NAME["llama"], BY_NAME["mistral"], BY_NAME["qwen3"]], ids=lambda row: row.name)
+@torch.no_grad()
+def test_merged(made: Any, tmp_path: Path, row: Row, attention: str) -> None:
+    """No new weights; the source is seen, padding of it is not; steps and beams equal full passes."""
+    pair = compose(made, row, decoder_graft={"how": "merged"}, attn_implementation=attention)
+    assert not graft_table(family(row.model_type), pair.decoder.config)
+    logits = pair(**INPUTS).logits
+    hidden = {**INPUTS, "input_ids": INPUTS["input_ids"].masked_fill(INPUTS["attention_mask"] == 0, 9)}
+    assert distance(*real(GOAL, pair(**hidden).logits, logits)) < BOUND
+    other = {**INPUTS, "input_ids": INPUTS["input_ids"].flip(1), "attention_mask": INPUTS["attention_mask"].flip(1)}
+    assert distance(*real(GOAL, pair(**other).logits, logits)) > 1e-3
+    none = torch.zeros_like(INPUTS["attention_mask"])
+    plain = made.ours(row, "decoder", attn_implementation=attention)(INPUTS["decoder_input_ids"], GOAL).logits
+    assert distance(*real(GOAL, pair(**{**INPUTS, "attention_mask": none}).logits, plain)) < BOUND
+    fixed = {"max_new_tokens": 8, "decoder_start_token_id": 3, "pad_token_id": 0, "eos_token_id": 60}
+    ids = torch.full((3, 1), 3)
+    for _ in range(8):
+        ids = torch.cat((ids, pair(**source("bert"), decoder_input_ids=ids).logits[:, -1].argmax(-1, True)), 1)
+    assert torch.equal(pair.generate(**source("bert"), **fixed), ids)
+    one = pair.generate(**source("bert"), **fixed, num_beams=3)
+    each = [
+        pair.generate(**{n: t[i : i + 1] for n, t in source("bert").items()}, **fixed, num_beams=3) for i in range(3)
+    ]
+    assert all(torch.equal(one[i, : len(each[i][0])], each[i][0]) for i in range(3))
+    pair.save_pretrained(tmp_path)
+    again = EncoderDecoderModel.from_pretrained(tmp_path, attn_implementation=attention)
+    assert torch.equal(again(**INPUTS).logits, logits)
+
+
+@pytest.mark.parametrize("row", [BY_NAME["llama"], BY_NAME["bert"]], ids=lambda row: row.name)
+def test_a_start_from_self_attention(made: Any, row: Row, caplog: pytest.LogCaptureFixture) -> None:
+    pair = compose(made, row, decoder_graft={"init": "self_attention"})
+    for layer in pair.decoder.layers:
+        for part in ("query", "key", "value", "output"):
+            own, cross = (getattr(block, part).weight for block in (layer.self_attention, layer.cross_attention))
+            assert torch.equal(own, cross)
+    assert "start at random" not in caplog.text
+    narrow = model_class("BertModel")(type(pair.config.encoder)(**(BY_NAME["bert"].config | {"hidden_size": 24})))
+    other = EncoderDecoderModel.from_encoder_decoder_pretrained(
+        encoder_model=narrow,
+        decoder_pretrained_model_name_or_path=made.folder(row, "decoder"),
+        decoder_graft={"init": "self_attention"},
+    )
+    layer = other.decoder.layers[0]
+    assert torch.equal(layer.self_attention.query.weight, layer.cross_attention.query.weight)
+    told = "start at random, since self-attention's have another shape" in caplog.text
+    assert told == (row.name == "llama")  # BERT's reads the narrow encoder through a bridge

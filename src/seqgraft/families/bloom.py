@@ -9,7 +9,7 @@ from seqgraft.spec import Attention, FeedForward, Layer, Norm, Stack
 
 
 class BloomConfig(PretrainedConfig):
-    """BLOOM's configuration, with the tiny published defaults. `slow_but_exact` and `pretraining_tp` change no value."""
+    """The configuration, with the tiny published defaults. `slow_but_exact` and `pretraining_tp` change no value."""
 
     model_type = "bloom"
     attribute_map: ClassVar[dict[str, str]] = {"num_hidden_layers": "n_layer", "num_attention_heads": "n_head"}

@@ -1,4 +1,4 @@
-"""What makes a family of a body that was published as a causal model: its two halves from one body and one set of names.
+"""What makes a family of a body that was published as a causal model: two halves of one body and one set of names.
 
 As decoders they take cross-attention by a graft, unless their design has it. As encoders they are seen both ways.
 """

@@ -7,7 +7,7 @@ from seqgraft.errors import ConfigurationError
 from seqgraft.families import bert
 from seqgraft.families.family import Family, Half
 from seqgraft.families.naming import Names, rename
-from seqgraft.spec import Norm, Positions, Rotary, Stack, TokenDropout
+from seqgraft.spec import FeedForward, Norm, Positions, Rotary, Stack, TokenDropout
 
 _RATE = 0.15 * 0.8
 """Of masked tokens in the training of all published models."""
@@ -48,7 +48,7 @@ def encoder(config: EsmConfig) -> Stack:
     rotary = Rotary(config.rope_theta) if config.position_embedding_type == "rotary" else None
     pad = config.pad_token_id if config.pad_token_id is not None else 1
     own = replace(plain.layers[0].self_attention, rotary=rotary)
-    forward = replace(plain.layers[0].feed_forward, activation="gelu")
+    forward = FeedForward(config.intermediate_size, "gelu")
     layer = replace(plain.layers[0], self_attention=own, feed_forward=forward, order="pre")
     drops = config.token_dropout and config.mask_token_id is not None
     return replace(

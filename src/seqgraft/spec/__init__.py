@@ -1,13 +1,13 @@
 """The mathematics of one Transformer stack, in no framework's words."""
 
 from seqgraft.spec.attention import Attention, Buckets, Norm, Rotary, RotaryScaling
+from seqgraft.spec.experts import Experts
+from seqgraft.spec.feed_forward import FeedForward
 from seqgraft.spec.graft import Graft, graft
+from seqgraft.spec.layer import Adapter, Inserted, Layer
 from seqgraft.spec.stack import (
-    Adapter,
     Constant,
-    FeedForward,
     Head,
-    Layer,
     Narrow,
     Positions,
     Stack,
@@ -21,9 +21,11 @@ __all__ = [
     "Attention",
     "Buckets",
     "Constant",
+    "Experts",
     "FeedForward",
     "Graft",
     "Head",
+    "Inserted",
     "Layer",
     "Narrow",
     "Norm",

@@ -5,7 +5,9 @@ another layer's parameters have none either.
 """
 
 from seqgraft.spec.attention import Attention, Norm
-from seqgraft.spec.stack import FeedForward, Head, Stack
+from seqgraft.spec.experts import Experts
+from seqgraft.spec.feed_forward import FeedForward
+from seqgraft.spec.stack import Head, Stack
 
 Table = dict[str, tuple[int, ...]]
 
@@ -28,11 +30,19 @@ def parameters(stack: Stack) -> Table:
         table["position_bias.weight"] = (stack.position_bias.count, stack.layers[0].self_attention.heads)
     for i in stack.owners:
         layer = stack.layers[i]
+        if layer.inserted:
+            at = f"layers.{i}.inserted"
+            _attention(table, f"{at}.cross_attention", layer.inserted.cross_attention, stack.width)
+            _norm(table, f"{at}.cross_attention_norm", layer.inserted.norm, stack.width)
+            _feed_forward(table, f"{at}.feed_forward", layer.inserted.feed_forward, stack.width)
+            _norm(table, f"{at}.feed_forward_norm", layer.inserted.norm, stack.width)
+            if layer.inserted.gate:
+                table[f"{at}.gate"] = (1,)
         for block in ("self_attention", "cross_attention", "feed_forward"):
             part = getattr(layer, block)
             if isinstance(part, Attention):
                 _attention(table, f"layers.{i}.{block}", part, stack.width)
-            elif isinstance(part, FeedForward):
+            elif isinstance(part, (FeedForward, Experts)):
                 _feed_forward(table, f"layers.{i}.{block}", part, stack.width)
             for name in layer.norms:
                 if name.startswith(block):
@@ -58,7 +68,8 @@ def _linear(table: Table, name: str, out: int, into: int, bias: bool) -> None:
 
 
 def _norm(table: Table, name: str, norm: Norm, width: int) -> None:
-    table[f"{name}.weight"] = (width,)
+    if norm.weight:
+        table[f"{name}.weight"] = (width,)
     if norm.bias:
         table[f"{name}.bias"] = (width,)
 
@@ -84,11 +95,16 @@ def _attention(table: Table, name: str, a: Attention, width: int) -> None:
         table[f"{name}.gate"] = (1,)
 
 
-def _feed_forward(table: Table, name: str, f: FeedForward, width: int) -> None:
+def _feed_forward(table: Table, name: str, f: FeedForward | Experts, width: int) -> None:
+    if isinstance(f, Experts):
+        _linear(table, f"{name}.router", f.count, width, f.router_bias)
+        for expert in range(f.count):
+            _feed_forward(table, f"{name}.experts.{expert}", f.each, width)
+        return
     _linear(table, f"{name}.up", f.width, width, f.bias)
     if f.gated:
         _linear(table, f"{name}.gate", f.width, width, f.bias)
-    _linear(table, f"{name}.down", width, f.width, f.bias)
+    _linear(table, f"{name}.down", width, f.width, f.biases[1])
 
 
 def _head(table: Table, head: Head, stack: Stack) -> None:

@@ -5,57 +5,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqgraft.spec import Adapter as AdapterSpec
-from seqgraft.spec import FeedForward as FeedForwardSpec
+from seqgraft.spec import Inserted as InsertedSpec
 from seqgraft.spec import Layer as LayerSpec
-from seqgraft.torch.attention import Attention, Linear, View
+from seqgraft.torch.attention import Attention, View
 from seqgraft.torch.cache import LayerCache
+from seqgraft.torch.experts import feed_forward
+from seqgraft.torch.feed_forward import activate
 from seqgraft.torch.norm import Norm
 from seqgraft.torch.product import product
 from seqgraft.torch.rotary import Rotation
-
-
-def activate(name: str, x: Tensor) -> Tensor:
-    """An activation by the spec's name."""
-    if name == "gelu":
-        return F.gelu(x)
-    if name == "gelu_tanh":
-        return F.gelu(x, approximate="tanh")
-    if name == "quick_gelu":
-        return x * torch.sigmoid(1.702 * x)
-    if name == "relu":
-        return F.relu(x)
-    if name == "relu_squared":
-        return F.relu(x).square()
-    if name == "silu":
-        return F.silu(x)
-    return torch.tanh(x)
-
-
-class FeedForward(nn.Module):
-    """down(activation(up(x))), or down(activation(gate(x)) * up(x))."""
-
-    def __init__(self, spec: FeedForwardSpec, width: int) -> None:
-        super().__init__()
-        self.spec = spec
-        self.up = nn.Linear(width, spec.width, spec.bias)
-        self.gate = nn.Linear(width, spec.width, spec.bias) if spec.gated else None
-        self.down = nn.Linear(spec.width, width, spec.bias)
-        self.fast: dict[str, Linear] | None = None
-        """Projections prepared for inference (`prepare.py`)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [..., width] -> the same shape."""
-        name = self.spec.activation
-        if self.fast is not None:
-            if self.gate is None:
-                return self.fast["down"](activate(name, self.fast["up"](x)))
-            gate, up = self.fast["stacked"](x).chunk(2, -1)
-            return self.fast["down"](activate(name, gate) * up)
-        if self.gate is None:
-            inner = activate(name, product(self.up, x))
-        else:
-            inner = activate(name, product(self.gate, x)) * product(self.up, x)
-        return product(self.down, F.dropout(inner, self.spec.dropout, self.training))
 
 
 class Adapter(nn.Module):
@@ -70,6 +28,29 @@ class Adapter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [..., width] -> the same shape."""
         return product(self.down, activate(self.spec.activation, product(self.up, x)))
+
+
+class Inserted(nn.Module):
+    """A gated layer that looks at the memory: x + gate * attention(norm(x)), then x + gate * feed_forward(norm(x))."""
+
+    def __init__(self, spec: InsertedSpec, width: int) -> None:
+        super().__init__()
+        self.cross_attention = Attention(spec.cross_attention, width)
+        self.cross_attention_norm = Norm(spec.norm, width)
+        self.feed_forward = feed_forward(spec.feed_forward, width)
+        self.feed_forward_norm = Norm(spec.norm, width)
+        self.gate = nn.Parameter(torch.zeros(1)) if spec.gate else None
+
+    def forward(
+        self, x: Tensor, memory: tuple[Tensor, Tensor], memory_view: View, seen: list[Tensor] | None = None
+    ) -> Tensor:
+        """x [rows, time, width] -> the same shape; `memory` as the cross-attention remembers it."""
+        out: Tensor = self.cross_attention(self.cross_attention_norm(x), memory_view, memory=memory, seen=seen)
+        if self.cross_attention.gate is not None:
+            out = out * torch.tanh(self.cross_attention.gate)
+        x = x + out
+        out = self.feed_forward(self.feed_forward_norm(x))
+        return x + out if self.gate is None else x + out * torch.tanh(self.gate)
 
 
 class Layer(nn.Module):
@@ -87,7 +68,8 @@ class Layer(nn.Module):
         self.spec = spec
         self.self_attention = Attention(spec.self_attention, width)
         self.cross_attention = Attention(spec.cross_attention, width) if spec.cross_attention else None
-        self.feed_forward = FeedForward(spec.feed_forward, width)
+        self.feed_forward = feed_forward(spec.feed_forward, width)
+        self.inserted = Inserted(spec.inserted, width) if spec.inserted else None
         self.adapter = Adapter(spec.adapter, width) if spec.adapter else None
         self.adapter_norm = Norm(spec.norm, width) if spec.adapter and spec.adapter.norm == "own" else None
         for block in ("self_attention", "cross_attention", "feed_forward"):
@@ -109,17 +91,32 @@ class Layer(nn.Module):
 
         `memory` is the encoder's states, or the keys and values that this layer made of them before.
         """
+        kept = self.look.remember(memory) if isinstance(memory, Tensor) and self.look is not None else memory
+        seat = kept if isinstance(kept, tuple) else None
+        if self.inserted is not None and seat is not None:
+            x = self.inserted(x, seat, memory_view, cross_seen)
         before = self._before("self_attention", x)
-        attended = self.self_attention(before, view, rotation, cache, seen=seen)
+        joined = (*seat, memory_view) if self.spec.merged and seat is not None else None
+        attended = self.self_attention(before, view, rotation, cache, joined=joined, seen=seen)
         if self.spec.order == "parallel":
             forward = before if self.spec.one_norm else self._before("feed_forward", x)
-            return x + self._dropped("self_attention", attended) + self._dropped("feed_forward", self.feed_forward(forward))
+            return (
+                x
+                + self._dropped("self_attention", attended)
+                + self._dropped("feed_forward", self.feed_forward(forward))
+            )
         x = self._add("self_attention", x, attended)
-        if self.cross_attention is not None and memory is not None:
-            kept = self.cross_attention.remember(memory) if isinstance(memory, Tensor) else memory
+        if self.cross_attention is not None and seat is not None:
             before = self._before("cross_attention", x)
-            x = self._add("cross_attention", x, self.cross_attention(before, memory_view, memory=kept, seen=cross_seen))
+            x = self._add("cross_attention", x, self.cross_attention(before, memory_view, memory=seat, seen=cross_seen))
         return self._add("feed_forward", x, self.feed_forward(self._before("feed_forward", x)))
+
+    @property
+    def look(self) -> Attention | None:
+        """The attention that reads the memory, if any does."""
+        if self.inserted is not None:
+            return self.inserted.cross_attention
+        return self.self_attention if self.spec.merged else self.cross_attention
 
     def _before(self, block: str, x: Tensor) -> Tensor:
         """What a block reads."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqgraft.torch.attention import Attention, Linear
-from seqgraft.torch.layers import FeedForward
+from seqgraft.torch.feed_forward import FeedForward
 from seqgraft.torch.product import multiply, pack, plain, serves
 from seqgraft.torch.stack import Head, Stack
 

@@ -14,7 +14,8 @@ from seqgraft.spec import Positions, Rotary, TokenDropout
 from seqgraft.spec import Stack as StackSpec
 from seqgraft.torch.attention import Linear, View, leaned
 from seqgraft.torch.cache import EncoderDecoderCache
-from seqgraft.torch.layers import Layer, activate
+from seqgraft.torch.feed_forward import activate
+from seqgraft.torch.layers import Layer
 from seqgraft.torch.masks import any_hidden, see_all, see_own
 from seqgraft.torch.norm import Norm
 from seqgraft.torch.positions import bucket, rows_of, sines
@@ -84,7 +85,7 @@ class Stack(nn.Module):
         self.checkpointing = False
         width = spec.sum_width
         learned = spec.positions is not None and spec.positions.kind == "learned"
-        self.embed = nn.Embedding(spec.vocabulary, spec.embed_width)
+        self.embed = nn.Embedding(spec.vocabulary, spec.embed_width, spec.padding)
         self.positions = nn.Embedding(spec.positions.rows, width) if spec.positions and learned else None
         self.token_types = nn.Embedding(spec.token_types, width) if spec.token_types else None
         self.constants = nn.ModuleDict({c.name: nn.Embedding(c.rows, c.width or width) for c in spec.constants})
@@ -127,6 +128,11 @@ class Stack(nn.Module):
         memory = memory or Memory()
         past = cache.get_seq_length() if cache is not None else 0
         x = self._embed(ids, embeddings, mask, positions, token_types, past)
+        if self.spec.longest is not None and past + x.shape[1] > self.spec.longest:
+            raise ValueError(
+                f"A sequence must have at most {self.spec.longest} tokens, but has {past + x.shape[1]}: "
+                "what longer ones attend to is not supported (`attention_type='original_full'` of a BigBird is)."
+            )
         views, turns, distance = self._geometry(x, mask, positions, past)
         memory_view = see_all(any_hidden(memory.mask), x.dtype)
         for index, layer in enumerate(self._layers()):
@@ -136,8 +142,8 @@ class Stack(nn.Module):
                 continue
             own = layer.spec.self_attention
             kept = cache.memory[index] if cache is not None else None
-            if kept is None and memory.states is not None and layer.cross_attention is not None and cache is not None:
-                kept = cache.memory[index] = layer.cross_attention.remember(memory.states)
+            if kept is None and memory.states is not None and layer.look is not None and cache is not None:
+                kept = cache.memory[index] = layer.look.remember(memory.states)
             view = views[own.window]
             if layer.self_attention.leans and distance is not None:
                 view = layer.self_attention.lean(view, distance, self.spec.causal)
@@ -211,9 +217,12 @@ class Stack(nn.Module):
             if constant.width is not None:
                 continue
             x = x + constant.times * cast("nn.Embedding", self.constants[constant.name]).weight[0]
+        if spec.embed_dropout_first:
+            x = F.dropout(x, spec.embed_dropout, self.training)
         if self.embed_norm is not None and not spec.embed_norm_first:
             x = self.embed_norm(x)
-        x = F.dropout(x, spec.embed_dropout, self.training)
+        if not spec.embed_dropout_first:
+            x = F.dropout(x, spec.embed_dropout, self.training)
         if self.widen is not None and spec.narrow is not None and spec.narrow.sums == "narrow":
             x = product(self.widen, x)
         return x
