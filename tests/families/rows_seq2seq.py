@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from .row import LONGEST, VOCABULARY, Row
 
 BART = {
@@ -29,6 +31,23 @@ T5 = {
     "relative_attention_num_buckets": 8,
     "relative_attention_max_distance": 12,
 }
+
+
+def _counts_without_ids(model: Any, both_ways: bool) -> None:
+    """TrOCR's sines are counted from ids, and fail where embeddings stand for them."""
+    decoder = model.model.decoder
+    counted = decoder.embed_positions.forward
+    seen: dict[str, Any] = {}
+    decoder.register_forward_pre_hook(lambda _, args, kwargs: seen.update(kwargs), with_kwargs=True)
+
+    def forward(input_ids: Any, past_key_values_length: int = 0) -> Any:
+        if input_ids is None:
+            input_ids = torch.full(seen["inputs_embeds"].shape[:2], 5)
+        return counted(input_ids, past_key_values_length)
+
+    decoder.embed_positions.forward = forward
+
+
 _DROPOUTS = ("dropout", "attention_dropout", "activation_dropout")
 _HALVES: dict[str, tuple[str, str, str | None, dict[str, Any]]] = {
     "mbart": ("mbart", "MBartModel", "MBartForCausalLM", {"scale_embedding": True}),
@@ -60,12 +79,30 @@ ROWS_SEQ2SEQ = (
             {**BART, **more},
             body,
             causal,
-            dropouts=_DROPOUTS,
+            dropouts=_DROPOUTS[: 2 if model_type == "bigbird_pegasus" else 3],  # whose encoder has no third
             positions=False,
             own_files=False,
             shifted=False,
         )
         for name, (model_type, body, causal, more) in _HALVES.items()
+    ),
+    *(
+        Row(
+            name,
+            "trocr",
+            {n: v for n, v in {**BART, **more}.items() if "encoder" not in n},
+            "",
+            "TrOCRForCausalLM",
+            dropouts=_DROPOUTS,
+            positions=False,
+            shifted=False,
+            mend=_counts_without_ids if name == "trocr-bare" else None,
+        )
+        for name, more in (
+            ("trocr", {}),
+            ("trocr-bare", {"layernorm_embedding": False, "use_learned_position_embeddings": False}),
+            ("trocr-scaled", {"scale_embedding": True, "activation_function": "relu"}),
+        )
     ),
     *(
         Row(name, model_type, {**T5, **more}, body, dropouts=("dropout_rate",), positions=False)

@@ -90,7 +90,8 @@ def test_the_references_file_means_the_same_stack(tmp_path: Path, row: Row) -> N
         warnings.simplefilter("error")
         opened = AutoConfig.from_pretrained(tmp_path)
     made = config_class(row.model_type)(**{**row.config, **row.decoder})
-    assert encoder_spec(opened) == encoder_spec(made)
+    if row.body:
+        assert encoder_spec(opened) == encoder_spec(made)
     if row.causal:
         assert decoder_spec(opened) == decoder_spec(made)
 
@@ -217,7 +218,7 @@ def test_activations(row: Row) -> None:
         pytest.skip("its activation is fixed")
     config = AutoConfig.for_model(row.model_type, **{**row.config, name: "mish"})
     with pytest.raises(ConfigurationError, match=r"The activation must be one of .*, but is 'mish'"):
-        encoder_spec(config)
+        (encoder_spec if row.body else decoder_spec)(config)
 
 
 def test_families_that_are_not_there() -> None:

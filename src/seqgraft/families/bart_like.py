@@ -44,12 +44,15 @@ class BartLikeConfig(PretrainedConfig):
     is_encoder_decoder: bool = True
 
     def _check(self) -> None:
-        for side in ("encoder", "decoder"):
-            heads = getattr(self, f"{side}_attention_heads")
-            if self.d_model % heads:
-                raise ConfigurationError(
-                    f"`{side}_attention_heads` must divide `d_model` ({self.d_model}), but is {heads}."
-                )
+        check_heads(self, "encoder")
+        check_heads(self, "decoder")
+
+
+def check_heads(config: Any, side: Side) -> None:
+    """Refuse a number of heads that does not divide the width."""
+    heads = getattr(config, f"{side}_attention_heads")
+    if config.d_model % heads:
+        raise ConfigurationError(f"`{side}_attention_heads` must divide `d_model` ({config.d_model}), but is {heads}.")
 
 
 def learned(offset: int = 0) -> Callable[[Any], Positions]:

@@ -1,5 +1,6 @@
 """mBART (Liu et al. 2020) and those that, as it does, take the norm before each block and one after the last layer."""
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from seqgraft.errors import ConfigurationError
@@ -114,14 +115,15 @@ _BIGBIRD = bart_like(
 )
 
 
-def _full_encoder(config: Any) -> Stack:
-    if config.attention_type != "original_full":
+def _bigbird_encoder(config: Any) -> Stack:
+    """Sparse attention sees everything up to a length; there are random blocks beyond."""
+    if config.attention_type not in ("original_full", "block_sparse"):
         raise ConfigurationError(
-            "`attention_type` must be 'original_full' for an encoder, since sparse attention is not supported, but is "
-            f"{config.attention_type!r}. Pass attention_type='original_full': sources of up to "
-            f"{(5 + 2 * config.num_random_blocks) * config.block_size} tokens are read so anyway."
+            f"`attention_type` must be 'original_full' or 'block_sparse', but is {config.attention_type!r}."
         )
-    return _BIGBIRD.half("encoder").spec(config)
+    longest = (5 + 2 * config.num_random_blocks) * config.block_size
+    sparse = config.attention_type == "block_sparse"
+    return replace(_BIGBIRD.half("encoder").spec(config), longest=longest if sparse else None)
 
 
 FAMILIES = (
@@ -131,7 +133,7 @@ FAMILIES = (
     bart_like(BlenderbotConfig, Design("pre", learned(), embed_norm=False, final_norm="layer_norm")),
     Family(
         BigBirdPegasusConfig,
-        Half(_full_encoder, _BIGBIRD.half("encoder").names),
+        Half(_bigbird_encoder, _BIGBIRD.half("encoder").names),
         _BIGBIRD.decoder,
         whole=_BIGBIRD.whole,
         output_table="lm_head.weight",  # the published class of a lone decoder never ties it

@@ -66,7 +66,10 @@ class AutoModel(_Auto):
     def _class_of(cls, config: PretrainedConfig) -> Any:
         if isinstance(config, EncoderDecoderConfig):
             return EncoderDecoderModel
-        return model_class(ENTRIES[config.model_type].body)
+        body = ENTRIES[config.model_type].body
+        if body is None:
+            raise ConfigurationError(f"'{config.model_type}' must be an encoder, but is published as a decoder alone.")
+        return model_class(body)
 
 
 class AutoModelForCausalLM(_Auto):

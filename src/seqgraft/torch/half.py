@@ -16,8 +16,8 @@ from seqgraft.families import ENTRIES, family, graft_table
 from seqgraft.families import Half as Declared
 from seqgraft.families.configuration import CONFIG_NAME, PretrainedConfig
 from seqgraft.families.naming import Names, plan_writing
-from seqgraft.spec import parameters
-from seqgraft.torch.initial import initialise
+from seqgraft.spec import Graft, parameters
+from seqgraft.torch.initial import initialise, start_from_self_attention
 from seqgraft.torch.loading import dtype_of, plan_filling, settle_ties, tell_fresh
 from seqgraft.torch.pretrained import Pretrained, as_device, override, settle, take_dtype
 from seqgraft.torch.resize import resize
@@ -143,6 +143,8 @@ class Half(Stack, Pretrained):
         model.carried = filling.carried
         model._after_loading(device)
         tell_fresh(f"The {cls.side}", source, filling)
+        if graft and Graft.read(config.graft).init == "self_attention":
+            start_from_self_attention(model, [name for name in graft if name in filling.plan.missing])
         config.name_or_path = os.fspath(source)
         model.set_attn_implementation(attention)
         model._load_generation(source, origin)
@@ -199,7 +201,7 @@ class Half(Stack, Pretrained):
 
     def _class_name(self) -> str:
         entry = ENTRIES[self.config.model_type]
-        return entry.body if self.side == "encoder" else entry.causal or "CausalModel"
+        return (entry.body or "EncoderModel") if self.side == "encoder" else entry.causal or "CausalModel"
 
     def _save_generation(self, staged: os.PathLike[str]) -> None:
         """For what generates."""
