@@ -204,6 +204,15 @@ def test_bfloat16_learns(make, pairs):
     assert made.model.dtype is torch.float32
 
 
+def test_half_precision_weights_are_widened(make, pairs):
+    made = make()
+    made.model.half()
+    result = train(made.model, made.tokenizer, pairs, output=None, epochs=2, **FAST)
+    assert made.model.dtype is torch.float32
+    assert "The weights were float16" in result.notes[-1]
+    assert result.curve
+
+
 def test_schedule():
     for decay in ("linear", "inverse_sqrt", "constant"):
         assert schedule.factor(0.05, warmup=0.1, decay=decay) == pytest.approx(0.5)

@@ -93,7 +93,8 @@ def train(
     """Fine-tune a pair in place and write its folder: weights, tokenizers, special ids, `training.json`.
 
     Args:
-        model: trained in place; left in eval mode, on the CPU or where it was.
+        model: trained in place; left in eval mode, on the CPU or where it was. Weights in half precision become
+            float32.
         tokenizer: one for both sides, or a PairTokenizer.
         train_pairs: read once and tokenised; `Pair`s (of `read_pairs`) or (source, target) texts.
         output: the folder to write, all or nothing; None writes none.
@@ -144,7 +145,7 @@ def train(
         raise ConfigurationError(f"`precision` must be 'float32' or 'bfloat16', but is {precision!r}.")
     if output is not None:
         _check_output(Path(output).expanduser(), tokenizer)
-    told = settle_special_ids(model, tokenizer)
+    notes = [note for note in (settle_special_ids(model, tokenizer), _widen(model)) if note]
     cut = {"max_source_length": max_source_length, "max_target_length": max_target_length}
     data = TokenizedPairs.make(train_pairs, model, tokenizer, **cut)
     valid = None if valid_pairs is None else TokenizedPairs.make(valid_pairs, model, tokenizer, **cut)
@@ -212,7 +213,7 @@ def train(
         cut_sources=data.cut_sources,
         cut_targets=data.cut_targets,
         interrupted=stopper.interrupted,
-        notes=[told] if told else [],
+        notes=notes,
         curve=meter.curve,
     )
     if data.cut_sources or data.cut_targets:
@@ -236,6 +237,15 @@ def save_folder(
         model.save_pretrained(staged)
         tokenizer.save_pretrained(staged)
         folders.write_json(staged / "training.json", training, sort_keys=False)
+
+
+def _widen(model: EncoderDecoderModel) -> str | None:
+    """Half-precision weights would lose the optimizer's small steps: they are trained, and saved, in float32."""
+    if model.dtype is torch.float32:
+        return None
+    told = f"The weights were {str(model.dtype).removeprefix('torch.')}; they are trained and saved in float32."
+    model.float()
+    return told
 
 
 def _check(**bounds: float | None) -> None:
