@@ -75,7 +75,7 @@ class RotaryConfig(PretrainedConfig):
             )
         if kind in _FROM_A_LENGTH:
             own = getattr(self, "original_max_position_embeddings", None)
-            rope.setdefault("original_max_position_embeddings", own or self.max_position_embeddings)
+            rope.setdefault("original_max_position_embeddings", self.max_position_embeddings)
             if own is not None:
                 rope["original_max_position_embeddings"] = own
         for name in _NEEDED[kind]:
