@@ -33,6 +33,9 @@ LAYER = Layer(OWN, FORWARD, NORM, "pre")
 STACK = Stack(12, 30, (LAYER, LAYER), causal=True, head=Head(tied=True))
 
 WRONG: list[tuple[Any, dict[str, Any], str]] = [
+    (STACK, {"layer_drop": 1.5}, "Stack.layer_drop must be a probability from 0 to 1, but is 1.5."),
+    (STACK, {"embed_norm_first": True}, "Stack.embed_norm_first needs an embedding norm, but there is none."),
+    (STACK, {"padding": 30}, "Stack.padding must be a token of the vocabulary (0 to 29), but is 30."),
     (NORM, {"kind": "batch"}, "Norm.kind must be one of layer, rms, but is 'batch'."),
     (NORM, {"eps": -1.0}, "Norm.eps must be a number of at least 0, but is -1.0."),
     (NORM, {"kind": "rms"}, "Norm.bias must be False for the kind 'rms', but is True."),

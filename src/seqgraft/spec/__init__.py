@@ -1,6 +1,7 @@
 """The mathematics of one Transformer stack, in no framework's words."""
 
 from seqgraft.spec.attention import Attention, Buckets, Norm, Rotary, RotaryScaling
+from seqgraft.spec.disentangled import Disentangled, Distances
 from seqgraft.spec.experts import Experts
 from seqgraft.spec.feed_forward import FeedForward
 from seqgraft.spec.graft import Graft, graft
@@ -21,6 +22,8 @@ __all__ = [
     "Attention",
     "Buckets",
     "Constant",
+    "Disentangled",
+    "Distances",
     "Experts",
     "FeedForward",
     "Graft",

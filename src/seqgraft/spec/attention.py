@@ -5,6 +5,7 @@ from typing import Literal
 
 from seqgraft.errors import SpecError
 from seqgraft.spec.checks import at_least, one_of, probability
+from seqgraft.spec.disentangled import Disentangled
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ class Attention:
     head_width: int
     input_bias: bool = False
     """Whether the query, key and value projections have a bias."""
+    key_bias: bool | None = None
+    """Whether the key projection has one, where it differs (DeBERTa: a key's bias changes no probability)."""
     output_bias: bool = False
     scale: float | None = None
     """Factor of the scores; None means head_width ** -0.5."""
@@ -110,6 +113,8 @@ class Attention:
     """Positions visible (back, ahead) of a query, both inclusive, beside its own; None means all."""
     buckets: Buckets | None = None
     """A table of this block's own; a table that all layers share is the stack's."""
+    disentangled: Disentangled | None = None
+    """What the stack's table of distances adds to the scores."""
     alibi: float | None = None
     """Scores fall linearly with distance (Press et al. 2022); the number is the exponent of the steepest slope."""
     alibi_scale: float = 1.0
@@ -155,6 +160,13 @@ class Attention:
                 raise SpecError("Attention.head_norm must have a weight and no bias when each head has its own.")
         if self.memory_width is not None:
             at_least("Attention.memory_width", self.memory_width, 1)
-            if self.rotary or self.window or self.buckets or self.alibi:
+            if self.rotary or self.window or self.buckets or self.alibi or self.disentangled:
                 raise SpecError("Cross-attention has no positions and no window of its own.")
+        if self.disentangled is not None and self.key_value_heads != self.heads:
+            raise SpecError("Disentangled attention needs as many key-value heads as heads.")
         probability("Attention.dropout", self.dropout)
+
+    @property
+    def biases(self) -> tuple[bool, bool]:
+        """Whether the query and value projections, and the key projection, have a bias."""
+        return self.input_bias, self.input_bias if self.key_bias is None else self.key_bias

@@ -10,6 +10,7 @@ from typing import Literal
 from seqgraft.errors import SpecError
 from seqgraft.spec.attention import Buckets, Norm
 from seqgraft.spec.checks import at_least, one_of, probability
+from seqgraft.spec.disentangled import Distances
 from seqgraft.spec.feed_forward import ACTIVATIONS
 from seqgraft.spec.layer import Layer
 
@@ -144,6 +145,10 @@ class Stack:
     """Whether that dropout comes before the embedding norm (BigBird)."""
     position_bias: Buckets | None = None
     """A bias on the scores of self-attention that all layers share; the table has one column a head."""
+    distances: Distances | None = None
+    """A table of distances for the layers whose attention is disentangled (DeBERTa)."""
+    distances_norm: Norm | None = None
+    """Its norm."""
     shared: tuple[int, ...] | None = None
     """For each layer, the layer whose parameters it uses (ALBERT); None means that each has its own."""
     layer_drop: float = 0.0
@@ -175,6 +180,10 @@ class Stack:
             at_least("Stack.longest", self.longest, 1)
         probability("Stack.final_dropout", self.final_dropout)
         probability("Stack.layer_drop", self.layer_drop)
+        if self.distances is None and (
+            self.distances_norm or any(layer.self_attention.disentangled for layer in self.layers)
+        ):
+            raise SpecError("Disentangled attention needs a table of distances, but Stack.distances is None.")
         if self.embed_norm_first and self.embed_norm is None:
             raise SpecError("Stack.embed_norm_first needs an embedding norm, but there is none.")
         if self.causal and any(layer.self_attention.window and layer.self_attention.window[1] for layer in self.layers):

@@ -28,6 +28,10 @@ def parameters(stack: Stack) -> Table:
         _linear(table, "widen", stack.width, stack.narrow.width + joined, stack.narrow.bias)
     if stack.position_bias:
         table["position_bias.weight"] = (stack.position_bias.count, stack.layers[0].self_attention.heads)
+    if stack.distances:
+        table["distances.weight"] = (2 * stack.distances.span, stack.width)
+    if stack.distances_norm:
+        _norm(table, "distances_norm", stack.distances_norm, stack.width)
     for i in stack.owners:
         layer = stack.layers[i]
         if layer.inserted:
@@ -78,7 +82,7 @@ def _attention(table: Table, name: str, a: Attention, width: int) -> None:
     memory = a.memory_width or width
     queries, keys = a.heads * a.head_width, a.key_value_heads * a.head_width
     _linear(table, f"{name}.query", queries, width, a.input_bias)
-    _linear(table, f"{name}.key", keys, memory, a.input_bias)
+    _linear(table, f"{name}.key", keys, memory, a.biases[1])
     _linear(table, f"{name}.value", keys, memory, a.input_bias)
     _linear(table, f"{name}.output", width, queries, a.output_bias)
     if a.head_norm:
@@ -89,6 +93,11 @@ def _attention(table: Table, name: str, a: Attention, width: int) -> None:
                 table[f"{name}.{part}_norm.weight"] = (heads, width)
     if a.buckets:
         table[f"{name}.position_bias.weight"] = (a.buckets.count, a.heads)
+    if a.disentangled and not a.disentangled.shared:
+        if a.disentangled.content_to_position:
+            _linear(table, f"{name}.disentangled.key", queries, width, a.disentangled.key_bias)
+        if a.disentangled.position_to_content:
+            _linear(table, f"{name}.disentangled.query", queries, width, True)
     if a.sink:
         table[f"{name}.sink"] = (a.heads,)
     if a.gate:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from seqgraft.spec import Attention as AttentionSpec
 from seqgraft.torch.cache import LayerCache
+from seqgraft.torch.disentangled import Apart, Disentangled
 from seqgraft.torch.norm import Norm
 from seqgraft.torch.positions import bucket, slopes
 from seqgraft.torch.product import product
@@ -25,6 +26,8 @@ class View:
     """[batch or 1, heads or 1, queries or 1, keys], very negative where hidden."""
     causal: bool = False
     """Query i sees keys 0 to i; only with as many keys as queries and no bias."""
+    apart: Apart | None = None
+    """How far queries and keys are apart, where scores depend on it and on the contents together."""
 
 
 def attend(
@@ -116,6 +119,25 @@ def leaned(view: View, more: Tensor, distance: Tensor) -> View:
     return View(bias)
 
 
+def join(
+    memory: tuple[Tensor, Tensor, View], key: Tensor, value: Tensor, view: View, queries: int
+) -> tuple[Tensor, Tensor, View]:
+    """A memory's keys and values before the stack's own, and what `queries` see of both, written out."""
+    rows, own, other = key.shape[0], key.shape[2], memory[0].shape[2]
+    each = rows // memory[0].shape[0]
+    keys, values = (torch.cat((m.repeat_interleave(each, 0), k), 2) for m, k in ((memory[0], key), (memory[1], value)))
+    bias = key.new_zeros(1, 1, queries, own) if view.bias is None else view.bias
+    if view.causal:
+        bias = bias + torch.ones(queries, own, dtype=key.dtype, device=key.device).triu(1) * (
+            torch.finfo(key.dtype).min / 2
+        )
+    seen = memory[2].bias
+    shown = key.new_zeros(1, 1, 1, other) if seen is None else seen.repeat_interleave(each, 0)
+    most = max(bias.shape[0], shown.shape[0])
+    parts = (shown.expand(most, bias.shape[1], queries, other), bias.expand(most, bias.shape[1], queries, own))
+    return keys, values, View(torch.cat(parts, -1))
+
+
 class Attention(nn.Module):
     """Self-attention, or cross-attention when the spec says the width of a memory."""
 
@@ -125,12 +147,14 @@ class Attention(nn.Module):
         self.spec = spec
         self.scale = spec.scale if spec.scale is not None else spec.head_width**-0.5
         self.query = nn.Linear(width, spec.heads * spec.head_width, spec.input_bias)
-        self.key = nn.Linear(memory, spec.key_value_heads * spec.head_width, spec.input_bias)
+        self.key = nn.Linear(memory, spec.key_value_heads * spec.head_width, spec.biases[1])
         self.value = nn.Linear(memory, spec.key_value_heads * spec.head_width, spec.input_bias)
         self.output = nn.Linear(spec.heads * spec.head_width, width, spec.output_bias)
         self.query_norm = self._head_norm(spec.heads)
         self.key_norm = self._head_norm(spec.key_value_heads)
         self.position_bias = nn.Embedding(spec.buckets.count, spec.heads) if spec.buckets else None
+        tangle = spec.disentangled
+        self.disentangled = Disentangled(tangle, width, spec.heads, spec.head_width) if tangle else None
         self.sink = nn.Parameter(torch.zeros(spec.heads)) if spec.sink else None
         self.gate = nn.Parameter(torch.zeros(1)) if spec.gate else None
         self.eager = False
@@ -175,9 +199,12 @@ class Attention(nn.Module):
         rotation: Rotation | None = None,
         cache: LayerCache | None = None,
         memory: tuple[Tensor, Tensor] | None = None,
+        joined: tuple[Tensor, Tensor, View] | None = None,
         seen: list[Tensor] | None = None,
     ) -> Tensor:
         """x [rows, time, width] -> [rows, time, width].
+
+        `joined` are keys, values and view of a memory that stands before the stack's own.
 
         Self-attention appends to `cache`; cross-attention looks at `memory`, keys and values as `remember` makes them.
         `seen` collects the probabilities.
@@ -188,6 +215,11 @@ class Attention(nn.Module):
             key, value = self._keys_values(key, value, rotation)
             if cache is not None:
                 key, value = cache.append(key, value)
+            if joined is not None:
+                key, value, view = join(joined, key, value, view, query.shape[2])
+            if self.disentangled is not None and view.apart is not None:
+                more = self.scale * self.disentangled(query, key, view.apart, self.query, self.key)
+                view = leaned(view, more, view.apart.distance)
         else:
             query = self._queries(product(self.query, x) if self.fast is None else self.fast["query"](x), None)
             key, value = memory

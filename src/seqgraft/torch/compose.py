@@ -126,15 +126,19 @@ def _encoder(source: Any, arguments: dict[str, Any], fallback: PretrainedConfig 
 def _decoder(source: Any, arguments: dict[str, Any], width: int, fallback: PretrainedConfig | None) -> CausalModel:
     config = _configuration(source, arguments, fallback, "decoder")
     config.is_decoder = config.add_cross_attention = True
-    graft = arguments.pop("graft", None)
+    said = arguments.pop("graft", None)
+    graft = Graft.read(said if said is not None else config.graft)
     if family(config.model_type).grafted:
-        config.graft = vars(Graft.read(graft if graft is not None else config.graft))
-        if arguments.get("cross_attention_hidden_size") is None:
+        config.graft = vars(graft)
+        if arguments.get("cross_attention_hidden_size") is None and graft.how != "merged":
             config.cross_attention_hidden_size = width
-    elif graft is not None:
-        raise ConfigurationError(
-            f"`decoder_graft` must be left out for '{config.model_type}', whose published design has cross-attention."
-        )
+    elif said is not None:
+        if graft != Graft(init=graft.init):
+            raise ConfigurationError(
+                f"`decoder_graft` may only say `init` for '{config.model_type}', whose published design has "
+                f"cross-attention, but says {said}."
+            )
+        config.graft = {"init": graft.init}
     return CausalModel.from_pretrained(source, config=config, **arguments)
 
 

@@ -1,5 +1,6 @@
 """Fresh weights, by the canonical name and the spec."""
 
+import logging
 from collections.abc import Iterable
 from typing import cast
 
@@ -7,6 +8,8 @@ import torch
 
 from seqgraft.torch.norm import Norm
 from seqgraft.torch.stack import Stack
+
+logger = logging.getLogger("seqgraft")
 
 
 @torch.no_grad()
@@ -24,3 +27,32 @@ def initialise(stack: Stack, names: Iterable[str]) -> None:
         else:
             inner = block in ("output", "down") and spec.output_deviation is not None and name.startswith("layers.")
             parameter.normal_(0.0, spec.output_deviation if inner and spec.output_deviation else spec.deviation)
+
+
+@torch.no_grad()
+def start_from_self_attention(stack: Stack, names: Iterable[str]) -> None:
+    """Give fresh cross-attention the values of its layer's self-attention, where shapes allow (T5Gemma).
+
+    One line of the log says where they do not: keys and values that read an encoder of another width.
+    """
+    own = dict(stack.named_parameters())
+    apart: list[str] = []
+    for name in names:
+        for block in ("inserted.cross_attention", "cross_attention"):
+            if f".{block}" in name:
+                model = own.get(name.replace(f".{block}", ".self_attention"))
+                break
+        else:
+            continue
+        if model is None:
+            continue  # a gate, say: self-attention has none
+        if model.shape == own[name].shape:
+            own[name].copy_(model)
+        else:
+            apart.append(name)
+    if apart:
+        logger.warning(
+            "%d tensors of the new cross-attention start at random, since self-attention's have another shape: %s, ...",
+            len(apart),
+            apart[0],
+        )

@@ -1,7 +1,7 @@
 """One stack for every spec. The module attribute paths are the canonical tensor names."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -14,6 +14,7 @@ from seqgraft.spec import Positions, Rotary, TokenDropout
 from seqgraft.spec import Stack as StackSpec
 from seqgraft.torch.attention import Linear, View, leaned
 from seqgraft.torch.cache import EncoderDecoderCache
+from seqgraft.torch.disentangled import Apart, rows_of_distance
 from seqgraft.torch.feed_forward import activate
 from seqgraft.torch.layers import Layer
 from seqgraft.torch.masks import any_hidden, see_all, see_own
@@ -94,6 +95,8 @@ class Stack(nn.Module):
         self.widen = nn.Linear(spec.narrow.width + joined, spec.width, spec.narrow.bias) if spec.narrow else None
         heads = spec.layers[0].self_attention.heads
         self.position_bias = nn.Embedding(spec.position_bias.count, heads) if spec.position_bias else None
+        self.distances = nn.Embedding(2 * spec.distances.span, spec.width) if spec.distances else None
+        self.distances_norm = Norm(spec.distances_norm, spec.width) if spec.distances_norm else None
         own = {i: Layer(spec.layers[i], spec.width) for i in spec.owners}
         self.layers = nn.ModuleList(own[i] for i in spec.shared or spec.owners)
         self.final_norm = Norm(spec.final_norm, spec.width) if spec.final_norm else None
@@ -279,7 +282,7 @@ class Stack(nn.Module):
                 places = positions if positions is not None else torch.arange(past, past + time, device=x.device)[None]
                 turns[own.rotary] = rotation(own.rotary, places, own.head_width, x.dtype)
         leaning = any(layer.self_attention.alibi or layer.self_attention.buckets for layer in self.spec.layers)
-        if self.position_bias is None and not leaning:
+        if self.position_bias is None and self.distances is None and not leaning:
             return views, turns, None
         distance = torch.arange(past + time, device=x.device)[None, :]
         distance = distance - torch.arange(past, past + time, device=x.device)[:, None]
@@ -287,4 +290,8 @@ class Stack(nn.Module):
             table = self.position_bias(bucket(self.spec.position_bias, distance, self.spec.causal))
             lean = table.permute(2, 0, 1)[None].to(x.dtype)
             views = {window: leaned(view, lean, distance) for window, view in views.items()}
+        if self.distances is not None and self.spec.distances is not None:
+            table = self.distances.weight if self.distances_norm is None else self.distances_norm(self.distances.weight)
+            apart = Apart(table, rows_of_distance(self.spec.distances, distance), distance)
+            views = {window: replace(view, apart=apart) for window, view in views.items()}
         return views, turns, distance
