@@ -194,7 +194,7 @@ def test_fresh_weights_follow_the_declared_deviation(row: Row) -> None:
     config = AutoConfig.for_model(
         row.model_type, **row.config, add_cross_attention=row.cross and row.causal is not None
     )
-    for kind in (EncoderModel, CausalModel)[: len(row.sides)]:
+    for kind in [{"encoder": EncoderModel, "decoder": CausalModel}[side] for side in row.sides]:
         model = kind(config)
         for name, parameter in model.named_parameters():
             parent, _, leaf = name.rpartition(".")
