@@ -12,8 +12,9 @@ DECODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("gpt2", {"n_embd": 24}),
     "bart": ("bart", {"decoder_layers": 2}),
     "roberta": ("roberta", {"hidden_size": 24}),
+    "xglm": ("xglm", {}),
 }
-"""Test name -> row and changes: two as wide as the encoders, two of another width."""
+"""Test name -> row and changes: three as wide as the encoders, two of another width."""
 ALIKE = (
     "ernie",
     "bert-generation",

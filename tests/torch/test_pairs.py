@@ -169,7 +169,8 @@ def test_every_argument(held: Any, decoder: str) -> None:
     embedded = dict(inputs)
     embedded["inputs_embeds"] = ours.get_input_embeddings()(embedded.pop("input_ids"))
     assert torch.equal(ours(**embedded).logits, plain)
-    embedded["decoder_inputs_embeds"] = ours.decoder.get_input_embeddings()(embedded.pop("decoder_input_ids"))
+    rows = ours.decoder.get_input_embeddings()(embedded.pop("decoder_input_ids"))
+    embedded["decoder_inputs_embeds"] = rows * ours.decoder.spec.embed_scale
     assert distance(ours(**embedded).logits, plain) < BOUND
     if decoder not in ("roberta",):  # whose positions the reference counts from the ids
         assert distance(*real(goal, plain, theirs(**embedded, use_cache=False).logits)) < BOUND
