@@ -83,6 +83,15 @@ def test_encoder(made: Any, row: Row, both: bool, padding: str, attention: str) 
         assert distance(mine.pooler_output, pooled) < BOUND
 
 
+@pytest.mark.parametrize(("row", "both"), ENCODERS)
+@torch.no_grad()
+def test_a_long_text(made: Any, row: Row, both: bool) -> None:
+    """So long that distances share buckets."""
+    inputs = batch("right", time=64, pad=pad_of(row))
+    theirs, ours = encoder_of(made.theirs(row, "encoder", both_ways=both)), made.ours(row, "encoder", both_ways=both)
+    assert distance(*real(inputs["attention_mask"], ours(**inputs)[0], theirs(**inputs)[0])) < BOUND
+
+
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize(("row", "cross"), DECODERS)
