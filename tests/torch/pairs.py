@@ -12,7 +12,7 @@ DECODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("gpt2", {"n_embd": 24}),
     "bart": ("bart", {"decoder_layers": 2}),
     "roberta": ("roberta", {"hidden_size": 24}),
-    "xglm": ("xglm", {}),
+    "xglm": ("xglm", {"num_layers": 2}),
 }
 """Test name -> row and changes: three as wide as the encoders, two of another width."""
 ALIKE = (
