@@ -68,6 +68,8 @@ _NOMIC_NAMES = _as_published(
     {"attn.Wqkv": _PARTS},
 )
 _JINA_NAMES = _as_published({**_TOWER, r"self_attn\.o_proj": "mixer.out_proj"}, {"mixer.Wqkv": _PARTS})
+_DEBERTA = {**_SIZES, "relative_attention": True, "position_biased_input": False, "pos_att_type": ["c2p", "p2c"]}
+_DEBERTA_V3 = {**_DEBERTA, "position_buckets": 8, "share_att_key": True, "norm_rel_ebd": "layer_norm"}
 _LONGFORMER = {**_SIZES, "type_vocab_size": 1}
 _BIG_BIRD = {**_SIZES, "block_size": 8, "bos_token_id": None, "eos_token_id": None, "sep_token_id": None}
 _BIG_BIRD_DECODER = {"is_decoder": True, "attention_type": "original_full"}
@@ -199,5 +201,54 @@ ROWS_ENCODERS = (
         dropouts=_DROPOUTS,
         token_types=True,
         mend=_see_own,
+    ),
+    Row(
+        "deberta",
+        "deberta",
+        _DEBERTA,
+        "DebertaModel",
+        dropouts=_DROPOUTS,
+        positions=False,
+        shows_padding=False,
+    ),
+    Row(
+        "deberta-near",
+        "deberta",
+        {
+            **_DEBERTA,
+            "max_relative_positions": 4,
+            "pos_att_type": ["p2c"],
+            "position_biased_input": True,
+            "type_vocab_size": 2,
+        },
+        "DebertaModel",
+        token_types=True,
+        shows_padding=False,
+    ),
+    Row("deberta-plain", "deberta", {**_SIZES, "pos_att_type": ["c2p"]}, "DebertaModel", shows_padding=False),
+    Row(
+        "deberta-v3",
+        "deberta-v2",
+        _DEBERTA_V3,
+        "DebertaV2Model",
+        dropouts=_DROPOUTS,
+        positions=False,
+        shows_padding=False,
+    ),
+    Row(
+        "deberta-v2",
+        "deberta-v2",
+        {**_DEBERTA, "max_relative_positions": 6, "position_biased_input": True},
+        "DebertaV2Model",
+        dropouts=_DROPOUTS,
+        shows_padding=False,
+    ),
+    Row(
+        "deberta-v2-c2p",
+        "deberta-v2",
+        {**_DEBERTA, "pos_att_type": ["c2p"], "position_buckets": 4, "max_relative_positions": 64},
+        "DebertaV2Model",
+        positions=False,
+        shows_padding=False,
     ),
 )

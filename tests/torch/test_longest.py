@@ -26,7 +26,7 @@ def test_a_text_of_which_big_bird_would_see_random_blocks() -> None:
     model = EncoderModel(config)
     assert model.spec.longest == 22  # (2 global + 3 near + 2 x 3 random) x 2
     assert model(torch.ones(1, 22, dtype=torch.long))[0].shape[1] == 22
-    with pytest.raises(ValueError, match="A sequence must have at most 22 tokens, but has 23.*original_full"):
+    with pytest.raises(ValueError, match=r"A sequence must have at most 22 tokens, but has 23.*original_full"):
         model(torch.ones(1, 23, dtype=torch.long))
     full = EncoderModel(AutoConfig.for_model("big_bird", **TINY, attention_type="original_full"))
     assert full(torch.ones(1, 76, dtype=torch.long))[0].shape[1] == 76
@@ -35,5 +35,5 @@ def test_a_text_of_which_big_bird_would_see_random_blocks() -> None:
 
 def test_the_bound_is_a_length() -> None:
     spec = EncoderModel(AutoConfig.for_model("big_bird", **TINY)).spec
-    with pytest.raises(SpecError, match="Stack.longest must be a number of at least 1, but is 0"):
+    with pytest.raises(SpecError, match=r"Stack.longest must be a number of at least 1, but is 0"):
         dataclasses.replace(spec, longest=0)

@@ -75,6 +75,7 @@ ENTRIES: dict[str, Entry] = {
         "BigBirdPegasusForCausalLM",
         "BigBirdPegasusForConditionalGeneration",
     ),
+    "t5gemma": Entry("t5gemma", "T5GemmaConfig", "T5GemmaEncoderModel", None, "T5GemmaForConditionalGeneration"),
     "trocr": Entry("trocr", "TrOCRConfig", None, "TrOCRForCausalLM"),
     "marian": Entry("marian", "MarianConfig", "MarianEncoder", "MarianForCausalLM", "MarianMTModel"),
     "t5": Entry("t5", "T5Config", "T5EncoderModel", None, "T5ForConditionalGeneration"),
@@ -133,6 +134,8 @@ ENTRIES: dict[str, Entry] = {
     "jina_embeddings_v3": Entry("rotary_bert", "JinaEmbeddingsV3Config", "JinaEmbeddingsV3Model"),
     "longformer": Entry("longformer", "LongformerConfig", "LongformerModel"),
     "big_bird": Entry("big_bird", "BigBirdConfig", "BigBirdModel", "BigBirdForCausalLM"),
+    "deberta": Entry("deberta", "DebertaConfig", "DebertaModel"),
+    "deberta-v2": Entry("deberta", "DebertaV2Config", "DebertaV2Model"),
 }
 """model_type -> entry."""
 

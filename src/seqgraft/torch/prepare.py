@@ -88,13 +88,18 @@ def _maps(module: Holder) -> dict[str, Linear]:
     return {name: _map(several) for name, several in linears.items()}
 
 
+def _bias(linear: nn.Linear) -> Tensor:
+    """The bias; zeros where there is none."""
+    return linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias
+
+
 @torch.no_grad()
 def _map(linears: list[nn.Linear]) -> Linear:
     weight: Tensor = linears[0].weight.detach()
     bias: Tensor | None = linears[0].bias
     if len(linears) > 1:
         weight = torch.cat([one.weight.detach() for one in linears])
-        bias = None if bias is None else torch.cat([one.bias for one in linears])
+        bias = None if bias is None else torch.cat([_bias(one) for one in linears])
     bias = None if bias is None else bias.detach()
     if not serves(weight):
         return functools.partial(F.linear, weight=weight, bias=bias)
