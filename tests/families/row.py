@@ -55,7 +55,7 @@ class Row:
 
 def says(theirs: Any, ours: Any) -> bool:
     """Whether the reference's field holds our value; a description inside a configuration holds at least ours."""
-    theirs = theirs.to_dict() if hasattr(theirs, "to_dict") else theirs
+    theirs, ours = (one.to_dict() if hasattr(one, "to_dict") else one for one in (theirs, ours))
     if isinstance(ours, dict) and isinstance(theirs, dict):
         return theirs | ours == theirs
     return bool(theirs == ours)

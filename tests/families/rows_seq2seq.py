@@ -48,6 +48,24 @@ def _counts_without_ids(model: Any, both_ways: bool) -> None:
     decoder.embed_positions.forward = forward
 
 
+_GEMMA = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 44,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 6,
+    "max_position_embeddings": LONGEST,
+    "query_pre_attn_scalar": 5,
+    "sliding_window": 4,
+}
+T5GEMMA = {
+    "vocab_size": VOCABULARY,
+    "encoder": _GEMMA,
+    "decoder": {**_GEMMA, "num_hidden_layers": 2, "hidden_size": 48, "num_attention_heads": 6},
+}
+
 _DROPOUTS = ("dropout", "attention_dropout", "activation_dropout")
 _HALVES: dict[str, tuple[str, str, str | None, dict[str, Any]]] = {
     "mbart": ("mbart", "MBartModel", "MBartForCausalLM", {"scale_embedding": True}),
@@ -103,6 +121,14 @@ ROWS_SEQ2SEQ = (
             ("trocr-bare", {"layernorm_embedding": False, "use_learned_position_embeddings": False}),
             ("trocr-scaled", {"scale_embedding": True, "activation_function": "relu"}),
         )
+    ),
+    Row(
+        "t5gemma",
+        "t5gemma",
+        {**T5GEMMA, "is_encoder_decoder": False},
+        "T5GemmaEncoderModel",
+        dropouts=("dropout_rate", "attention_dropout"),
+        positions=False,
     ),
     *(
         Row(name, model_type, {**T5, **more}, body, dropouts=("dropout_rate",), positions=False)
@@ -177,5 +203,6 @@ WHOLES = (
         untied=True,
     ),
     WholeRow("mt5", "mt5", "MT5ForConditionalGeneration", T5, untied=True),
+    WholeRow("t5gemma", "t5gemma", "T5GemmaForConditionalGeneration", T5GEMMA),
     WholeRow("umt5", "umt5", "UMT5ForConditionalGeneration", T5),
 )

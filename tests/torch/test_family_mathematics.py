@@ -170,7 +170,7 @@ def compare_gradients(row: Row, ours: Any, theirs: Any) -> None:
     idle = {copy for copy, _ in names.ties if names.carries(copy)}
     mine = {n: g for n, g in as_stored(ours, own).items() if n not in idle}
     other = {n: p.grad for n, p in theirs.named_parameters(remove_duplicate=False) if p.grad is not None}
-    if "encoder.embed_tokens.weight" in mine:  # one half of a whole body
+    if "encoder.embed_tokens.weight" in set(mine) - set(other):  # one half of a whole body
         other = {"encoder." + n: g for n, g in other.items()}
     other = other if row.stored is None else row.stored(other)
     copies = {copy for copy, _ in names.ties}

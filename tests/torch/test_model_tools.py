@@ -205,7 +205,7 @@ def test_fresh_weights_follow_the_declared_deviation(row: Row) -> None:
                 assert bool((parameter + offset == 1).all()), name
             else:
                 output = row.model_type in ("gpt2", "modernbert") and name.endswith(("output.weight", "down.weight"))
-                base = 32**-0.5 if "t5" in row.model_type else 0.02
+                base = 32**-0.5 if row.model_type in ("t5", "mt5", "umt5") else 0.02
                 expected = base / ((2 * len(model.spec.layers)) ** 0.5 if output and name.startswith("layers.") else 1.0)
                 bound = max(0.2, 4 * (2 * parameter.numel()) ** -0.5)  # four standard errors of a small table's
                 assert abs(float(parameter.detach().std()) / expected - 1) < bound, name

@@ -11,7 +11,7 @@ from torch import nn
 from seqgraft import folders
 from seqgraft.checkpoints import open_weights
 from seqgraft.checkpoints.check import refuse
-from seqgraft.config import SPECIAL_IDS, AutoConfig, EncoderDecoderConfig, config_class
+from seqgraft.config import SPECIAL_IDS, AutoConfig, EncoderDecoderConfig, config_class, known_types
 from seqgraft.errors import CheckpointError
 from seqgraft.families import ENTRIES
 from seqgraft.families.configuration import CONFIG_NAME, GENERATION_FIELDS, PretrainedConfig
@@ -132,6 +132,6 @@ def _without_generation(values: dict[str, Any]) -> dict[str, Any]:
     published = config_class(values["model_type"]).published
     kept = {n: v for n, v in values.items() if n not in GENERATION_FIELDS or n in published}
     for side in ("encoder", "decoder"):
-        if isinstance(kept.get(side), dict) and "model_type" in kept[side]:
+        if isinstance(kept.get(side), dict) and kept[side].get("model_type") in known_types():
             kept[side] = _without_generation(kept[side])
     return kept
