@@ -251,4 +251,13 @@ ROWS_ENCODERS = (
         positions=False,
         shows_padding=False,
     ),
+    Row(
+        "deberta-v2-convolved",
+        "deberta-v2",
+        {**_DEBERTA_V3, "conv_kernel_size": 3, "conv_act": "gelu", "conv_groups": 2},
+        "DebertaV2Model",
+        dropouts=_DROPOUTS,
+        positions=False,
+        shows_padding=False,
+    ),
 )

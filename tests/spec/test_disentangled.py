@@ -3,7 +3,7 @@
 import pytest
 
 from seqgraft.errors import SpecError
-from seqgraft.spec import Attention, Disentangled, Distances, FeedForward, Layer, Norm, Stack, parameters
+from seqgraft.spec import Attention, Convolution, Disentangled, Distances, FeedForward, Layer, Norm, Stack, parameters
 
 
 def test_distances_and_what_reads_them() -> None:
@@ -36,3 +36,15 @@ def test_a_bias_of_its_own() -> None:
     assert biased == {
         f"layers.0.{name}.bias" for name in ("self_attention.query", "self_attention.value", "feed_forward.down")
     }
+
+
+def test_a_convolution_keeps_lengths_and_order() -> None:
+    """Its kernel is odd, its groups divide the width, and no causal stack may look ahead through it."""
+    layer = Layer(Attention(4, 4, 8), FeedForward(64, "gelu"), Norm("layer", 1e-5), "post")
+    with pytest.raises(SpecError, match=r"Convolution.kernel must be an odd number, but is 4"):
+        Convolution(4, "tanh")
+    for causal, groups in ((True, 1), (False, 5)):
+        with pytest.raises(SpecError, match="not causal, and groups that divide its width"):
+            Stack(32, 61, (layer,), causal=causal, convolution=Convolution(3, "tanh", groups))
+    table = parameters(Stack(32, 61, (layer,), causal=False, convolution=Convolution(3, "tanh", 4)))
+    assert table["convolution.weight"] == (32, 8, 3)

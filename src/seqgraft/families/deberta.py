@@ -5,9 +5,10 @@ from typing import Any
 
 from seqgraft.errors import ConfigurationError
 from seqgraft.families import bert
+from seqgraft.families.activations import activation
 from seqgraft.families.family import Family, Half
 from seqgraft.families.naming import Names, Rule, rename, stacked, tensor
-from seqgraft.spec import Disentangled, Distances, Norm, Stack
+from seqgraft.spec import Convolution, Disentangled, Distances, Norm, Stack
 
 _KINDS = ("c2p", "p2c")
 
@@ -87,15 +88,20 @@ class DebertaV2Config(DebertaConfig):
 
 _SAID_AT_TIMES: dict[str, tuple[Any, ...] | None] = {
     "talking_head": (False,),
-    "conv_kernel_size": (0, None),
     "embedding_size": None,
     "attention_head_size": None,
-    "conv_act": None,
-    "conv_groups": None,
 }
 """Fields that no class publishes and some files have -> the values that are supported; None means any."""
 
-_SAID_AT_TIMES_V2 = ("position_buckets", "share_att_key", "norm_rel_ebd")
+_SAID_AT_TIMES_V2 = (
+    "position_buckets",
+    "share_att_key",
+    "norm_rel_ebd",
+    "conv_kernel_size",
+    "conv_act",
+    "conv_groups",
+)
+"""Fields of the later versions that no class publishes."""
 
 
 def encoder(config: DebertaConfig) -> Stack:
@@ -127,9 +133,19 @@ def encoder(config: DebertaConfig) -> Stack:
         layers=(layer,) * config.num_hidden_layers,
         causal=False,
         positions=plain.positions if config.position_biased_input else None,
+        convolution=_convolution(config) if later else None,
         distances=_distances(config) if config.relative_attention else None,
         distances_norm=Norm("layer", config.layer_norm_eps) if norms and config.relative_attention else None,
     )
+
+
+def _convolution(config: DebertaConfig) -> Convolution | None:
+    """Version 2's largest models mix neighbouring tokens beside the first layer."""
+    kernel = config.said("conv_kernel_size", 0)
+    if kernel <= 0:
+        return None
+    kind = activation(config.said("conv_act", "tanh"))
+    return Convolution(kernel, kind, config.said("conv_groups", 1), config.hidden_dropout_prob)
 
 
 def _distances(config: DebertaConfig) -> Distances:
@@ -161,8 +177,9 @@ def encoder_names(config: DebertaConfig) -> Names:
     """The bare body. Files without positions in their embeddings may hold a table of them all the same."""
     rest = (rule for rule in bert.body_rules() if not rule.theirs.startswith(f"{_AT}."))
     tables = (rename("encoder.rel_embeddings", "distances"), rename("encoder.LayerNorm", "distances_norm"))
+    beside = (rename("encoder.conv.conv", "convolution"), rename("encoder.conv.LayerNorm", "convolution_norm"))
     return Names(
-        (*_attention_rules(config), *rest, *tables),
+        (*_attention_rules(config), *rest, *tables, *beside),
         prefix="deberta.",
         dropped=(
             r"position_ids$",

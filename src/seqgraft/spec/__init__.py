@@ -1,6 +1,7 @@
 """The mathematics of one Transformer stack, in no framework's words."""
 
 from seqgraft.spec.attention import Attention, Buckets, Norm, Rotary, RotaryScaling
+from seqgraft.spec.convolution import Convolution
 from seqgraft.spec.disentangled import Disentangled, Distances
 from seqgraft.spec.experts import Experts
 from seqgraft.spec.feed_forward import FeedForward
@@ -22,6 +23,7 @@ __all__ = [
     "Attention",
     "Buckets",
     "Constant",
+    "Convolution",
     "Disentangled",
     "Distances",
     "Experts",

@@ -10,6 +10,7 @@ from typing import Literal
 from seqgraft.errors import SpecError
 from seqgraft.spec.attention import Buckets, Norm
 from seqgraft.spec.checks import at_least, one_of, probability
+from seqgraft.spec.convolution import Convolution
 from seqgraft.spec.disentangled import Distances
 from seqgraft.spec.feed_forward import ACTIVATIONS
 from seqgraft.spec.layer import Layer
@@ -149,6 +150,8 @@ class Stack:
     """A table of distances for the layers whose attention is disentangled (DeBERTa)."""
     distances_norm: Norm | None = None
     """Its norm."""
+    convolution: Convolution | None = None
+    """Of the embeddings, beside the first layer, with a norm of the layer's kind."""
     shared: tuple[int, ...] | None = None
     """For each layer, the layer whose parameters it uses (ALBERT); None means that each has its own."""
     layer_drop: float = 0.0
@@ -157,7 +160,7 @@ class Stack:
     final_dropout: float = 0.0
     head: Head | None = None
     longest: int | None = None
-    """The longest sequence of which this is true: what longer ones attend to no spec states (BigBird's random blocks)."""
+    """The longest sequence of which this is true: longer ones attend to what no spec states (BigBird)."""
     deviation: float = 0.02
     """Standard deviation of fresh weights."""
     output_deviation: float | None = None
@@ -180,6 +183,8 @@ class Stack:
             at_least("Stack.longest", self.longest, 1)
         probability("Stack.final_dropout", self.final_dropout)
         probability("Stack.layer_drop", self.layer_drop)
+        if self.convolution is not None and (self.causal or self.width % self.convolution.groups):
+            raise SpecError("Stack.convolution needs a stack that is not causal, and groups that divide its width.")
         if self.distances is None and (
             self.distances_norm or any(layer.self_attention.disentangled for layer in self.layers)
         ):

@@ -56,6 +56,11 @@ def parameters(stack: Stack) -> Table:
             _linear(table, f"layers.{i}.adapter.down", stack.width, layer.adapter.width, True)
             if layer.adapter.norm == "own":
                 _norm(table, f"layers.{i}.adapter_norm", layer.norm, stack.width)
+    if stack.convolution:
+        part = stack.width // stack.convolution.groups
+        table["convolution.weight"] = (stack.width, part, stack.convolution.kernel)
+        table["convolution.bias"] = (stack.width,)
+        _norm(table, "convolution_norm", stack.layers[0].norm, stack.width)
     if stack.final_norm:
         _norm(table, "final_norm", stack.final_norm, stack.width)
     if stack.narrow and stack.narrow.back:

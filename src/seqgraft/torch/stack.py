@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from seqgraft.spec import Convolution, Positions, Rotary, TokenDropout
 from seqgraft.spec import Head as HeadSpec
-from seqgraft.spec import Positions, Rotary, TokenDropout
 from seqgraft.spec import Stack as StackSpec
 from seqgraft.torch.attention import Linear, View, leaned
 from seqgraft.torch.cache import EncoderDecoderCache
+from seqgraft.torch.convolution import convolution, mixed
 from seqgraft.torch.disentangled import Apart, rows_of_distance
 from seqgraft.torch.feed_forward import activate
 from seqgraft.torch.layers import Layer
@@ -99,6 +100,8 @@ class Stack(nn.Module):
         self.distances_norm = Norm(spec.distances_norm, spec.width) if spec.distances_norm else None
         own = {i: Layer(spec.layers[i], spec.width) for i in spec.owners}
         self.layers = nn.ModuleList(own[i] for i in spec.shared or spec.owners)
+        self.convolution = convolution(spec.convolution, spec.width) if spec.convolution else None
+        self.convolution_norm = Norm(spec.layers[0].norm, spec.width) if spec.convolution else None
         self.final_norm = Norm(spec.final_norm, spec.width) if spec.final_norm else None
         back = spec.narrow is not None and spec.narrow.back
         self.narrow_again = nn.Linear(spec.width, spec.state_width, bias=False) if back else None
@@ -138,6 +141,7 @@ class Stack(nn.Module):
             )
         views, turns, distance = self._geometry(x, mask, positions, past)
         memory_view = see_all(any_hidden(memory.mask), x.dtype)
+        beside = x
         for index, layer in enumerate(self._layers()):
             if record.states is not None:
                 record.states.append(x)
@@ -164,6 +168,8 @@ class Stack(nn.Module):
                 x = checkpoint(layer, *arguments, use_reentrant=False)
             else:
                 x = layer(*arguments)
+            if index == 0 and self.spec.convolution is not None:
+                x = self._convolved(self.spec.convolution, beside, x, mask)
         if self.final_norm is not None:
             x = self.final_norm(x)
         if self.narrow_again is not None:
@@ -178,6 +184,13 @@ class Stack(nn.Module):
         if self.head is None:
             raise TypeError("This stack has no language-model head, so it has no logits.")
         out: Tensor = self.head(states)
+        return out
+
+    def _convolved(self, spec: Convolution, embedded: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
+        """The first layer's states with a convolution of what it read, normed."""
+        if self.convolution is None or self.convolution_norm is None:
+            return x
+        out: Tensor = self.convolution_norm(x + mixed(spec, self.convolution, embedded, mask))
         return out
 
     def _skips(self) -> bool:
