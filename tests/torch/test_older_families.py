@@ -42,6 +42,10 @@ def test_cross_attention_of_gpt_bigcode_is_that_of_gpt2(made: Any) -> None:
     shown = inputs["attention_mask"].bool()
     assert distance(ours(**inputs).logits[shown], other(**inputs).logits[shown]) < BOUND
     assert distance(ours(**inputs).logits, ours(**batch("left")).logits) > 1e-3
+    stored = load_file(made.folder(BY_NAME["gpt_bigcode-heads"], "decoder", True) / "model.safetensors")
+    both = stored["transformer.h.0.crossattention.c_attn.weight"]
+    cross = ours.layers[0].cross_attention
+    assert torch.equal(both, torch.cat((cross.key.weight, cross.value.weight)))
 
 
 @pytest.mark.parametrize("name", ["gpt_bigcode", "gpt_bigcode-heads", "xglm"])
