@@ -8,7 +8,7 @@ from seqgraft.families import gemma
 from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.families.family import Family, Half, Whole
 from seqgraft.families.naming import Names, Rule, rename
-from seqgraft.spec import Head, Layer, Stack
+from seqgraft.spec import FeedForward, Head, Layer, Stack
 
 Side = Literal["encoder", "decoder"]
 
@@ -92,6 +92,7 @@ def _stack(config: T5GemmaConfig, side: Side) -> Stack:
 
     def layer(one: Layer) -> Layer:
         own = replace(one.self_attention, dropout=config.attention_dropout)
+        forward = one.feed_forward
         cross = replace(own, memory_width=memory, rotary=None, window=None)
         if own.window is not None and side == "encoder":  # which sees as far to both sides
             own = replace(own, window=(own.window[0] + 1, own.window[0] + 1))
@@ -99,7 +100,7 @@ def _stack(config: T5GemmaConfig, side: Side) -> Stack:
             one,
             self_attention=own,
             cross_attention=cross if side == "decoder" else None,
-            feed_forward=replace(one.feed_forward, dropout=drop),
+            feed_forward=replace(forward, dropout=drop) if isinstance(forward, FeedForward) else forward,
             dropout=drop,
         )
 
