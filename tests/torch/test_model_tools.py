@@ -211,3 +211,11 @@ def test_fresh_weights_follow_the_declared_deviation(row: Row) -> None:
                 assert abs(float(parameter.detach().std()) / expected - 1) < bound, name
         assert not model.training
     assert BY_NAME[row.name] is row
+
+
+def test_token_types_without_a_table_are_an_error(made: Any) -> None:
+    model = made.ours(BY_NAME["llama"], "decoder")
+    ids = torch.tensor([[3, 4]])
+    assert model(ids, token_type_ids=torch.zeros_like(ids)).logits.shape[1] == 2
+    with pytest.raises(ValueError, match="`token_type_ids` must be left out or 0"):
+        model(ids, token_type_ids=torch.ones_like(ids))

@@ -227,6 +227,8 @@ class Stack(nn.Module):
         if self.token_types is not None:
             types = self.token_types.weight[0] if token_types is None else self.token_types(token_types)
             x = x + types
+        elif token_types is not None and bool(token_types.any()):
+            raise ValueError("`token_type_ids` must be left out or 0, since this stack has no table of token types.")
         if spec.positions is not None:
             x = x + self._positions(spec.positions, x, mask, positions, past)
         for constant in spec.constants:
