@@ -147,8 +147,8 @@ def test_public_names() -> None:
 
     for name in dir(seqgraft):
         assert getattr(seqgraft, name) is not None
-    with pytest.raises(AttributeError, match="module 'seqgraft' has no attribute 'DebertaModel'"):
-        _ = seqgraft.DebertaModel
+    with pytest.raises(AttributeError, match="module 'seqgraft' has no attribute 'NobodysModel'"):
+        _ = seqgraft.NobodysModel
 
 
 def test_the_walk_sees(tmp_path: Path) -> None:

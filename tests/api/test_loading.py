@@ -233,13 +233,13 @@ CONSTRUCTOR = [
         lambda w: EncoderDecoderModel.from_encoder_decoder_pretrained(
             w["bert"], w["gpt2"], decoder_graft={"gate": None}
         ),
-        "`decoder_graft` must be left out for 'gpt2', whose published design has cross-attention",
+        "`decoder_graft` may only say `init` for 'gpt2', whose published design has cross-attention",
     ),
     (
         lambda w: EncoderDecoderModel.from_encoder_decoder_pretrained(
             w["bert"], w["llama"], decoder_graft={"gat": None}
         ),
-        "A graft must be described by how, every, gate, but is described by gat",
+        "A graft must be described by how, every, layers, gate, init, but is described by gat",
     ),
     (
         lambda w: EncoderDecoderModel.from_encoder_decoder_pretrained(

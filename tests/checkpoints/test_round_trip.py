@@ -178,7 +178,7 @@ def _through(folder, names, table, stored, headed, carried=False):
     with TorchReader(files) as reader:
         assert all(reader.equal(copy, owner) for copy, owner in plan.copies)
         canonical = {name: reader.tensor(plan.pieces[name]) for name in table}
-        extra = {name: reader.raw(source) for name, source in plan.carried.items()}
+        extra = {names.placed(name, headed): reader.raw(source) for name, source in plan.carried.items()}
     for name, tensor in canonical.items():
         assert tuple(tensor.shape) == table[name]
         assert tensor.is_contiguous()

@@ -88,12 +88,12 @@ class AutoModelForCausalLM(_Auto):
 
 
 def _is_pair(config: PretrainedConfig) -> bool:
-    """Whether a folder holds both halves; an encoder-decoder's configuration stands by its lone decoder as well."""
+    """Whether a folder is a pair's here: a published encoder-decoder is where the field has no class of its decoder."""
     if isinstance(config, EncoderDecoderConfig):
         return True
     entry = ENTRIES[config.model_type]
-    alone = {entry.causal, "CausalModel"} & set(config.architectures or ())
-    return entry.whole is not None and config.is_encoder_decoder and not alone
+    alone = "CausalModel" in (config.architectures or ())
+    return entry.whole is not None and entry.causal is None and config.is_encoder_decoder and not alone
 
 
 class AutoModelForSeq2SeqLM(_Auto):
