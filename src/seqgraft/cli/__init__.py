@@ -6,6 +6,7 @@ import typer
 
 from seqgraft import __version__
 from seqgraft.cli import compose as compose_command
+from seqgraft.cli import doctor as doctor_command
 from seqgraft.cli import flags
 from seqgraft.cli import generate as generate_command
 from seqgraft.cli import inspect as inspect_command
@@ -54,6 +55,7 @@ app.command("generate", epilog=generate_command.EPILOG)(
     guarded(generate_command.generate, running=flags.running, settings=flags.generation)
 )
 app.command("inspect", epilog=inspect_command.EPILOG)(guarded(inspect_command.inspect))
+app.command("doctor", epilog=doctor_command.EPILOG)(guarded(doctor_command.doctor))
 
 
 def main() -> None:

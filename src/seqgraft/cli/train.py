@@ -85,6 +85,10 @@ def options(
     ] = Precision.float32,
     device: Annotated[str, _option(panel=_RATES, metavar="D", help="cpu, cuda, a GPU's number, or auto.")] = "auto",
     seed: Annotated[int, _option(panel=_RATES, help="Of the order of the pairs, and of dropout.")] = 0,
+    check: Annotated[
+        bool,
+        _option("--check/--no-check", panel=_RATES, metavar=None, help="What `seqgraft doctor` asks, before training."),
+    ] = True,
 ) -> None:
     """What goes to `seqgraft.training.trainer.train` as it is; a test compares names and defaults."""
 

@@ -1,10 +1,8 @@
 """The pair: an encoder in front of a decoder (Rothe et al. 2020, Liu & Lapata 2019)."""
 
-import copy
 import os
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from seqgraft.config import EncoderDecoderConfig
@@ -21,10 +19,11 @@ from seqgraft.torch.halves import CausalModel, EncoderModel
 from seqgraft.torch.link import adopted, link, unlink
 from seqgraft.torch.loss import cross_entropy, shifted
 from seqgraft.torch.matching import check_halves, check_kinds
+from seqgraft.torch.pair_masks import source_mask, target_mask
 from seqgraft.torch.pretrained import Pretrained
 from seqgraft.torch.product import product
+from seqgraft.torch.report import Report
 from seqgraft.torch.resize import resize_both
-from seqgraft.torch.search_prompt import inferred_mask
 from seqgraft.torch.stack import Memory
 from seqgraft.torch.tying import shared_names, tie
 
@@ -154,6 +153,18 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         """Write configuration, generation settings and weights, all or nothing; the folder opens in `transformers`."""
         save_pair(self, folder, max_shard_size, variant, safe_serialization)
 
+    def check(self, tokenizer: Any = None, target_tokenizer: Any = None) -> Report:
+        """The preflight: what would make a training run worthless, seen in seconds with a few tokens.
+
+        The encoder moves the logits and the future does not; padding changes nothing; cached equals full; everything
+        trainable gets a gradient; special ids, vocabularies, lengths and ties are what they are declared to be, with
+        tokenizers also what those say. `print(model.check(...))` shows it; `.passed` and `.failures` tell a program.
+        The model's mode, weights, gradients and random states stay as they are.
+        """
+        from seqgraft.torch.check import check
+
+        return check(self, tokenizer, target_tokenizer)
+
     def get_encoder(self) -> EncoderModel:
         """The encoder half."""
         return self.encoder
@@ -205,25 +216,6 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
                 f"Decoder inputs are made of labels with `{name}`, which is not set: set `model.config.{name}`."
             )
         return int(value)
-
-    def _source_mask(self, input_ids: Tensor | None, mask: Tensor | None) -> Tensor | None:
-        """The source's mask, or what its padding implies."""
-        if mask is not None or input_ids is None:
-            return mask
-        encoder = self.config.encoder
-        if encoder.pad_token_id is not None:
-            return inferred_mask(input_ids, encoder.pad_token_id, encoder.eos_token_id)
-        return inferred_mask(input_ids, self.config.special("pad_token_id"), self.config.special("eos_token_id"))
-
-    def _target_mask(self, ids: Tensor) -> Tensor | None:
-        """The mask that padding of the decoder's inputs implies; the start token is seen, whatever its id."""
-        pad = self.config.special("pad_token_id")
-        if pad is None or self.config.whole is not None:  # which were trained so: they hide nothing of their inputs
-            return None
-        mask = ids != pad
-        if self.config.special("decoder_start_token_id") == pad:
-            mask[:, 0] = True
-        return None if bool(mask.all()) else mask.long()
 
     def encode(
         self,
@@ -284,7 +276,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
             output_attentions = True
         if output_hidden_states is None and self.config.output_hidden_states:
             output_hidden_states = True
-        attention_mask = self._source_mask(input_ids, attention_mask)
+        attention_mask = source_mask(self.config, input_ids, attention_mask)
         if encoder_outputs is None:
             source = self.encode(
                 input_ids,
@@ -303,7 +295,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
         if decoder_attention_mask is None and decoder_input_ids is not None and past_key_values is None:
-            decoder_attention_mask = self._target_mask(decoder_input_ids)
+            decoder_attention_mask = target_mask(self.config, decoder_input_ids)
         wants_cache = self.config.use_cache and labels is None and not self.training if use_cache is None else use_cache
         target = self.decoder(
             input_ids=decoder_input_ids,

@@ -88,6 +88,7 @@ def train(
     precision: Literal["float32", "bfloat16"] = "float32",
     device: str = "auto",
     seed: int = 0,
+    check: bool = True,
     progress: bool = True,
 ) -> TrainingResult:
     """Fine-tune a pair in place and write its folder: weights, tokenizers, special ids, `training.json`.
@@ -116,6 +117,7 @@ def train(
         precision: "bfloat16" computes products in it and keeps the weights in float32.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         seed: of the order of the pairs and of dropout; it sets the global random states.
+        check: run `model.check` before the first step, and raise what it finds wrong.
         progress: a bar in a terminal, lines elsewhere, on standard output; False shows nothing.
 
     Ctrl-C ends after the step under way and saves what was learned; a second one raises KeyboardInterrupt and leaves
@@ -157,7 +159,16 @@ def train(
     steps = -(-len(plan) // accumulate) * epochs
     budget = Budget(steps if max_steps is None else min(steps, max_steps), max_minutes)
     trainable = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
-    freeze_named(model, freeze)
+    where = model.device
+    try:
+        freeze_named(model, freeze)
+        if check:
+            _preflight(model, tokenizer, _placed(device))
+    except BaseException:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad = trainable[name]
+        model.to(where)
+        raise
     lightning.seed_everything(seed, verbose=False)
     module = Seq2SeqModule(
         model,
@@ -171,7 +182,6 @@ def train(
         gradient_clip=gradient_clip,
     )
     meter, stopper = Meter(), Stopper()
-    where = model.device
     try:
         with quiet():
             accelerator, devices = _placed(device)
@@ -246,6 +256,18 @@ def _widen(model: EncoderDecoderModel) -> str | None:
     told = f"The weights were {str(model.dtype).removeprefix('torch.')}; they are trained and saved in float32."
     model.float()
     return told
+
+
+def _preflight(model: EncoderDecoderModel, tokenizer: Tokenizer | PairTokenizer, place: tuple[str, Any]) -> None:
+    """Raise what would make the training worthless, seen where it will run."""
+    if place[0] == "gpu":
+        model.to(f"cuda:{place[1][0]}")
+    report = model.check(tokenizer)
+    if not report.passed:
+        raise ConfigurationError(
+            f"The preflight found what would spoil the training (`check=False` or --no-check skips it):\n"
+            f"{report.complaint()}"
+        )
 
 
 def _check(**bounds: float | None) -> None:
