@@ -17,6 +17,16 @@ _OF_THE_WHOLE = ("task_specific_params", "prefix", "use_cache", "return_dict")
 """What else a published encoder-decoder's configuration says of the pair that it is."""
 
 
+class ForeignConfig(PretrainedConfig):
+    """Of an encoder that no family declares: how wide its states are, and what its own configuration says of ids."""
+
+    model_type: ClassVar[str] = "foreign"
+
+    hidden_size: int = 0
+    vocab_size: int = 0
+    max_position_embeddings: int | None = None
+
+
 class EncoderDecoderConfig(PretrainedConfig):
     """Both halves' configurations, and what holds for the pair: special ids, ties, width of the bridge.
 
@@ -50,7 +60,7 @@ class EncoderDecoderConfig(PretrainedConfig):
         own = _configuration(encoder, "encoder")
         other = _configuration(decoder, "decoder")
         own.is_decoder = own.add_cross_attention = False
-        if own.is_causal is None and family(own.model_type).sees_back:
+        if own.is_causal is None and not isinstance(own, ForeignConfig) and family(own.model_type).sees_back:
             own.is_causal = False
         other.is_decoder = other.add_cross_attention = True
         super().__init__(**kwargs)
@@ -63,7 +73,7 @@ class EncoderDecoderConfig(PretrainedConfig):
         return super()._knows(name) or name in ("encoder", "decoder", "vocab_size", "hidden_size")
 
     def _check_widths(self) -> None:
-        width = encoder_spec(self.encoder).state_width
+        width = encoder_width(self.encoder)
         grafted = family(self.decoder.model_type).grafted and Graft.read(self.decoder.graft).how != "merged"
         if self.decoder.cross_attention_hidden_size is None and grafted:
             self.decoder.cross_attention_hidden_size = width
@@ -76,7 +86,7 @@ class EncoderDecoderConfig(PretrainedConfig):
     @property
     def bridge(self) -> tuple[int, int] | None:
         """(decoder width, encoder width) of `enc_to_dec_proj`, or None when the decoder reads the encoder's states."""
-        source, target = encoder_spec(self.encoder).state_width, decoder_spec(self.decoder).memory_width
+        source, target = encoder_width(self.encoder), decoder_spec(self.decoder).memory_width
         return None if source == target or target is None else (target, source)
 
     @property
@@ -204,6 +214,19 @@ def config_class(model_type: str) -> type[PretrainedConfig]:
 def encoder_spec(config: PretrainedConfig) -> Stack:
     """What a configuration computes as an encoder."""
     return family(config.model_type).half("encoder").spec(config)
+
+
+def encoder_width(config: PretrainedConfig) -> int:
+    """The width of the states that an encoder gives."""
+    return config.hidden_size if isinstance(config, ForeignConfig) else encoder_spec(config).state_width
+
+
+def longest_source(config: PretrainedConfig) -> int | None:
+    """The most tokens that an encoder has positions for; None where no table ends them."""
+    if isinstance(config, ForeignConfig):
+        return config.max_position_embeddings
+    positions = encoder_spec(config).positions
+    return None if positions is None else positions.longest
 
 
 def decoder_spec(config: PretrainedConfig) -> Stack:

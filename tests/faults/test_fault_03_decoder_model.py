@@ -88,10 +88,9 @@ def test_a_model_of_another_kind_is_an_error(side):
         "encoder": seqgraft.BertModel(tiny.config("bert")),
         "decoder": seqgraft.BertLMHeadModel(tiny.config("bert", is_decoder=True, add_cross_attention=True)),
     }
-    for other in (
-        transformers.BertModel(tiny.config("bert", transformers)),
-        halves["decoder" if side == "encoder" else "encoder"],
-        "google-bert/bert-base-uncased",
-    ):
+    others = [halves["decoder" if side == "encoder" else "encoder"], "google-bert/bert-base-uncased"]
+    if side == "decoder":  # in front, any module that gives states serves
+        others.append(transformers.BertModel(tiny.config("bert", transformers)))
+    for other in others:
         with pytest.raises((TypeError, ValueError), match=f"`{side}` must be .*, but is a {type(other).__name__}"):
             EncoderDecoderModel(**{**halves, side: other})

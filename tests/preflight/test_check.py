@@ -1,6 +1,7 @@
 """The preflight: a sound model passes; each way of breaking one fails the one check that is about it."""
 
 import copy
+import io
 
 import pytest
 import torch
@@ -216,8 +217,16 @@ def test_an_error_of_the_model_is_a_finding(monkeypatch):
 
     monkeypatch.setattr(pair.model.decoder, "logits", broken)
     report = check(pair.model)
-    assert "RuntimeError: out of order" in report["future"].told
+    assert [finding.name for finding in report.failures] == ["forward pass"]
+    assert "RuntimeError: out of order" in report["forward pass"].told
     assert report["ties"].passed
+
+
+def test_weights_that_are_no_numbers():
+    pair = made()
+    pair.model.decoder.embed.weight.data.fill_(float("nan"))
+    assert failed(pair) == ["forward pass"]
+    assert "not finite" in pair.model.check()["forward pass"].told
 
 
 def test_two_tokenizers_or_a_pair_of_them():
@@ -232,7 +241,7 @@ def test_what_is_shown():
 
     pair = made()
     pair.model.config.pad_token_id = 7
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))
+    console = Console(width=80, record=True, file=io.StringIO())
     report = pair.model.check(pair.tokenizer)
     console.print(report)
     shown = console.export_text()

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from seqgraft.config import encoder_spec
+from seqgraft.config import longest_source
 from seqgraft.errors import ConfigurationError, GenerationError, TokenizerError
 from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.generation import GenerationConfig
@@ -190,8 +190,7 @@ class Text2TextGenerationPipeline:
         """The longest source, in tokens."""
         config = self.model.config.encoder
         if isinstance(config, PretrainedConfig):
-            positions = encoder_spec(config).positions
-            return None if positions is None else positions.longest
+            return longest_source(config)
         limit: int | None = getattr(config, "max_position_embeddings", None)
         return limit
 

@@ -28,6 +28,8 @@ _PROBING: dict[str, Callable[[Probe], Finding]] = {
     "cache": check_mathematics.cached_equals_full,
     "gradients": check_gradients.every_parameter_learns,
 }
+FINITE = "forward pass"
+"""What is found wrong where the model gives no numbers at all; nothing is said of it otherwise."""
 NAMES = (*_PROBING, "special ids", "vocabularies", "longest texts", "ties")
 """Every check, in the order of the report."""
 
@@ -37,8 +39,8 @@ def check(model: EncoderDecoderModel, tokenizer: Any = None, target_tokenizer: A
     source, target = check_tokens.sides(tokenizer, target_tokenizer)
     found: list[Finding] = []
     with untouched(model):
-        probe = _attempt("encoder", lambda: Probe.of(model))
-        if isinstance(probe, Finding):
+        probe = _attempt(FINITE, lambda: _finite(Probe.of(model)))
+        if isinstance(probe, Finding):  # which leaves nothing to compare
             found.append(probe)
         else:
             found += [_found(name, lambda one=one: one(probe)) for name, one in _PROBING.items()]  # type: ignore[misc]
@@ -47,6 +49,14 @@ def check(model: EncoderDecoderModel, tokenizer: Any = None, target_tokenizer: A
     found.append(_found("longest texts", lambda: check_tokens.longest_texts(model)))
     found.append(_found("ties", lambda: check_tokens.ties(model)))
     return Report(tuple(found))
+
+
+def _finite(probe: Probe) -> Probe | Finding:
+    """The probe, if the model computes numbers with it."""
+    if bool(probe.logits().isfinite().all()):
+        return probe
+    advice = "Some weight is no number, or the dtype is too narrow: load the checkpoint anew, or in float32."
+    return Finding(FINITE, False, "the logits are not finite", advice)
 
 
 def _attempt(name: str, ask: Callable[[], Any]) -> Any:

@@ -28,8 +28,6 @@ def encoder_is_seen(probe: Probe) -> Finding:
         "The decoder ignores its encoder, so training would teach a language model alone: look for cross-attention "
         "whose weights are zero, and compose the pair anew with from_encoder_decoder_pretrained."
     )
-    if moved == float("inf"):
-        return Finding("encoder", False, "the logits are not finite", "Load the weights anew, or in float32.")
     return Finding("encoder", moved > probe.moved, told, advice)
 
 

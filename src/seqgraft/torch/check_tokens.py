@@ -127,7 +127,7 @@ def longest_texts(model: EncoderDecoderModel) -> Finding:
 def _longest(half: Any) -> tuple[int | None, str]:
     """The bound that a longer text breaks, and what to tell of it."""
     spec: Stack | None = getattr(half, "spec", None)
-    hard = [] if spec is None else [spec.longest, spec.positions.longest if spec.positions else None]
+    hard = [] if spec is None else [spec.positions.longest if spec.positions else None]
     bound = min([bound for bound in hard if bound is not None], default=None)
     if bound is not None:
         return bound, f"{bound:,} tokens"

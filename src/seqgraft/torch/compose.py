@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from seqgraft import folders
-from seqgraft.config import AutoConfig, EncoderDecoderConfig, encoder_spec
+from seqgraft.config import AutoConfig, EncoderDecoderConfig, encoder_width
 from seqgraft.errors import ConfigurationError
 from seqgraft.families import family
 from seqgraft.families.configuration import GENERATION_FIELDS, PretrainedConfig
 from seqgraft.spec import Graft
+from seqgraft.torch.check_tokens import sides
+from seqgraft.torch.foreign import as_encoder, can_take_over, detach_from_files, stored
 from seqgraft.torch.halves import CausalModel, EncoderModel
 from seqgraft.torch.matching import check_kinds
+from seqgraft.torch.special import settle
 
 if TYPE_CHECKING:
     from seqgraft.torch.model import EncoderDecoderModel
@@ -52,24 +55,28 @@ def compose(
     pair_config = kwargs.pop("config", None)
     if pair_config is not None and not isinstance(pair_config, EncoderDecoderConfig):
         raise ConfigurationError(f"`config` must be an EncoderDecoderConfig, but is a {type(pair_config).__name__}.")
-    encoder = own.pop("model", None)
+    encoder = as_encoder(own.pop("model", None), own.pop("width", None))
     decoder = other.pop("model", None)
+    tokenizers = kwargs.pop("tokenizer", None), kwargs.pop("target_tokenizer", None)
     for side, model, source in (("encoder", encoder, encoder_source), ("decoder", decoder, decoder_source)):
         if (model is None) == (source is None):
             raise ValueError(
                 f"Exactly one of `{side}_pretrained_model_name_or_path` and `{side}_model` must be given, "
                 f"but {'neither' if model is None else 'both'} are."
             )
-    check_kinds(encoder, decoder)
+    foreign = can_take_over(decoder)
+    check_kinds(encoder, None if foreign else decoder)
     for side, model, rest in (("encoder", encoder, own), ("decoder", decoder, other)):
-        if model is not None and rest:
+        if model is not None and rest and not (foreign and side == "decoder"):
             names = ", ".join(f"{side}_{name}" for name in sorted(rest))
             raise TypeError(f"{names}: what `{side}_model` is, it is already; change it before it is given.")
     given_encoder, given_decoder = encoder is not None, decoder is not None
     if encoder is None:
         encoder = _encoder(encoder_source, {**both, **own}, getattr(pair_config, "encoder", None))
+    if foreign:
+        decoder = taken_over(decoder, encoder, other)
     if decoder is None:
-        width = encoder_spec(encoder.config).state_width
+        width = encoder_width(encoder.config)
         decoder = _decoder(decoder_source, {**both, **other}, width, getattr(pair_config, "decoder", None))
     fields = {n: v for n, v in vars(pair_config).items() if n not in ("encoder", "decoder")} if pair_config else {}
     fields = {n: v for n, v in fields.items() if not n.startswith("_") and n not in ("unknown_fields", "name_or_path")}
@@ -81,7 +88,23 @@ def compose(
     model = cls(config=config, encoder=encoder, decoder=decoder)
     if given_encoder or given_decoder:
         _apply(model, both, given_encoder, given_decoder)
+    if tokenizers != (None, None):
+        source, target = sides(*tokenizers)
+        told = settle(model, source, target)
+        if told:
+            logger.warning(told)
     return model.eval()
+
+
+def taken_over(decoder: Any, encoder: Any, arguments: dict[str, Any]) -> CausalModel:
+    """Another library's causal model as one of ours that sees the encoder, with its weights, where it was."""
+    like = next(decoder.parameters())
+    arguments = {"dtype": like.dtype, **arguments}
+    with stored(decoder) as folder:
+        made = _decoder(folder, arguments, encoder_width(encoder.config), None)
+        detach_from_files(made)
+    made.config.name_or_path = str(getattr(decoder.config, "_name_or_path", "") or "")
+    return made.to(like.device)
 
 
 def _prefixed(kwargs: dict[str, Any], prefix: str) -> dict[str, Any]:

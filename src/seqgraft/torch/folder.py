@@ -16,6 +16,7 @@ from seqgraft.errors import CheckpointError
 from seqgraft.families import ENTRIES
 from seqgraft.families.configuration import CONFIG_NAME, GENERATION_FIELDS, PretrainedConfig
 from seqgraft.generation import GenerationConfig
+from seqgraft.torch.foreign import check_writable
 from seqgraft.torch.loading import dtype_of, settle_ties
 from seqgraft.torch.pair_file import BRIDGE, pair_tensors, plan_pair, same_when_both_stored, strangers, undressed
 from seqgraft.torch.pretrained import as_device, override, settle, take_dtype
@@ -106,6 +107,7 @@ def save_pair(
     safe_serialization: bool,
 ) -> None:
     """See `EncoderDecoderModel.save_pretrained`."""
+    check_writable(model)
     check_tied(model.config, model.encoder, model.decoder)
     tensors = pair_tensors(model)
     meta = [name for name, tensor in tensors.items() if tensor.is_meta]

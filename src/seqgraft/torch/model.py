@@ -11,9 +11,10 @@ from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.generation import GenerationConfig
 from seqgraft.generation.outputs import BaseModelOutput, Seq2SeqLMOutput
 from seqgraft.torch.cache import EncoderDecoderCache
-from seqgraft.torch.compose import compose
+from seqgraft.torch.compose import compose, taken_over
 from seqgraft.torch.decoding import CausalDecoding, DecodingState
 from seqgraft.torch.folder import load_pair, save_pair
+from seqgraft.torch.foreign import as_encoder, can_take_over
 from seqgraft.torch.generate import GenerationMixin
 from seqgraft.torch.halves import CausalModel, EncoderModel
 from seqgraft.torch.link import adopted, link, unlink
@@ -33,8 +34,11 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
 
     Args:
         config: both halves' configurations, copied; taken from `encoder` and `decoder` when those are given.
-        encoder: a ready encoder, kept as it is.
-        decoder: a ready causal model; one without cross-attention is an error that says how to get one.
+        encoder: a ready encoder, kept as it is; or any other module that maps `input_ids` and `attention_mask` to
+            states. A pair with one of those trains and generates, but no folder can hold it.
+        decoder: a ready causal model; one without cross-attention is an error that says how to get one. One of
+            another library, of a family that is declared here, is taken over with its weights and grafted.
+        encoder_width: of the states of such a module, where its `config` does not say.
 
     A model made here has fresh weights where no half is given, and is in eval mode.
     """
@@ -48,20 +52,24 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
     def __init__(
         self,
         config: EncoderDecoderConfig | None = None,
-        encoder: EncoderModel | None = None,
-        decoder: CausalModel | None = None,
+        encoder: Any = None,
+        decoder: Any = None,
         *,
+        encoder_width: int | None = None,
         fill: bool = True,
     ) -> None:
         super().__init__()
+        encoder = as_encoder(encoder, encoder_width)
+        if can_take_over(decoder) and encoder is not None:
+            decoder = taken_over(decoder, encoder, {})
         check_kinds(encoder, decoder)
         if config is None:
             if encoder is None or decoder is None:
                 raise ConfigurationError("A pair needs `config`, or both `encoder` and `decoder`.")
             config = EncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)
         config = EncoderDecoderConfig.of(config, self.model_type)
-        self.encoder = encoder if encoder is not None else EncoderModel(config.encoder, fill=fill)
-        self.decoder = decoder if decoder is not None else CausalModel(config.decoder, fill=fill)
+        self.encoder: EncoderModel = encoder if encoder is not None else EncoderModel(config.encoder, fill=fill)
+        self.decoder: CausalModel = decoder if decoder is not None else CausalModel(config.decoder, fill=fill)
         check_halves(self.encoder, self.decoder)
         config.encoder, config.decoder = self.encoder.config, self.decoder.config
         self._config = config
@@ -116,12 +124,14 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         """Put two checkpoints together, in eval mode; what the decoder lacks of cross-attention is new.
 
         Args:
-            encoder_pretrained_model_name_or_path: folder or hub repository; or give `encoder_model=`.
+            encoder_pretrained_model_name_or_path: folder or hub repository; or give `encoder_model=`, a model of ours
+                or any module that gives states (`encoder_width=` says how wide).
             decoder_pretrained_model_name_or_path: likewise; or give `decoder_model=`.
             kwargs: with the prefix `encoder_` or `decoder_` for one half: `config`, fields of its configuration, and
                 where it is loaded from; without a prefix for both halves: `dtype`, `device_map`,
                 `attn_implementation`, `cache_dir`, ...; and fields of the pair's configuration, `tie_encoder_decoder`
-                among them. `decoder_graft` says how cross-attention enters a family that was published without it.
+                among them. `decoder_graft` says how cross-attention enters a family that was published without it;
+                `tokenizer` and `target_tokenizer` what the special ids are, where nothing else does.
         """
         return compose(cls, encoder_pretrained_model_name_or_path, decoder_pretrained_model_name_or_path, kwargs)
 

@@ -122,14 +122,14 @@ def of_gates(count: int) -> str:
 def most(half: nn.Module, wanted: int) -> int:
     """As many tokens as are wanted, unless padding beside them would no longer fit into the table of positions."""
     spec: Stack | None = getattr(half, "spec", None)
-    bounds = [] if spec is None else [spec.longest, spec.positions.longest if spec.positions else None]
+    bounds = [] if spec is None else [spec.positions.longest if spec.positions else None]
     bound = min([bound for bound in bounds if bound is not None], default=wanted + _PADDING)
     return max(min(wanted, bound - _PADDING), 2)
 
 
 def _rows(half: Any) -> int:
     table = half.get_input_embeddings()
-    return int(table.weight.shape[0]) if table is not None else 100
+    return int(table.weight.shape[0]) if table is not None else 16
 
 
 def _ids(rows: int, special: list[Any], time: int, phase: int) -> Tensor:

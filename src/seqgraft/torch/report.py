@@ -75,5 +75,5 @@ _MARKS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("-", 
 
 
 def _line(finding: Finding) -> str:
-    advice = f" {finding.advice}" if finding.passed is False and finding.advice else ""
+    advice = f". {finding.advice}" if finding.passed is False and finding.advice else ""
     return f"{_MARKS[finding.passed][0]:6}  {finding.name}: {finding.told}{advice}"

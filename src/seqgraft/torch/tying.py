@@ -12,6 +12,8 @@ def tied_names(encoder: Stack, decoder: Stack) -> list[str]:
 
     Raises ConfigurationError when the decoder lacks one, or has it in another shape.
     """
+    if getattr(encoder, "spec", None) is None:
+        raise ConfigurationError(f"`tie_encoder_decoder` must be off, since no family declares {type(encoder)}.")
     own, other = parameters(encoder.spec), parameters(decoder.spec)
     for name, shape in own.items():
         if name not in other:

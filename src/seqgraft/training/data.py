@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from seqgraft.config import decoder_spec, encoder_spec
+from seqgraft.config import decoder_spec, longest_source
 from seqgraft.errors import ConfigurationError, DataError
-from seqgraft.spec import Stack
 from seqgraft.text.pairing import PairTokenizer
 from seqgraft.text.tokenizer import Tokenizer
 from seqgraft.torch.loss import IGNORED
@@ -87,8 +86,9 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         `model.config` must be set (`settle_special_ids`). Raises DataError for an empty target and for no pairs.
         """
         source, target = sides(tokenizer)
-        longest_source = longest(encoder_spec(model.config.encoder), max_source_length, "max_source_length")
-        longest_target = longest(decoder_spec(model.config.decoder), max_target_length, "max_target_length")
+        positions = decoder_spec(model.config.decoder).positions
+        most_source = longest(longest_source(model.config.encoder), max_source_length, "max_source_length")
+        most_target = longest(positions.longest if positions else None, max_target_length, "max_target_length")
         start, ends = model.config.special("decoder_start_token_id"), end_ids(model)
         pad = source.pad_token_id
         made = cls(pad if pad is not None else 0)
@@ -96,15 +96,15 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
             texts: dict[str, Any] = {"padding": False, "return_attention_mask": False, "verbose": False}
             own = source([pair.source for pair in chunk], truncation=False, **texts)["input_ids"]
             other = target([pair.target for pair in chunk], truncation=False, **texts)["input_ids"]
-            long = [index for index, ids in enumerate(own) if longest_source is not None and len(ids) > longest_source]
+            long = [index for index, ids in enumerate(own) if most_source is not None and len(ids) > most_source]
             if long:  # cut by the tokenizer, which keeps the special tokens at both ends
                 again = [chunk[index].source for index in long]
-                cut = source(again, truncation=True, max_length=longest_source, **texts)["input_ids"]
+                cut = source(again, truncation=True, max_length=most_source, **texts)["input_ids"]
                 for index, ids in zip(long, cut, strict=True):
                     own[index] = ids
             made.cut_sources += len(long)
             for pair, ids, written in zip(chunk, own, other, strict=True):
-                labels = made._labels(written, start, ends, longest_target)
+                labels = made._labels(written, start, ends, most_target)
                 if not ids or len(labels) <= bool(ends):
                     side = "target" if ids else "source"
                     raise DataError(f"{pair.place or 'A pair'}: the {side} must have tokens, but has none.")
@@ -135,11 +135,11 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         return {"input_ids": ids, "attention_mask": mask, "labels": self.targets.padded(indexes, IGNORED)}
 
 
-def longest(spec: Stack, asked: int | None, name: str) -> int | None:
-    """The most tokens of a side: what is asked for, at most what the stack has positions for (None: no bound)."""
+def longest(positions: int | None, asked: int | None, name: str) -> int | None:
+    """The most tokens of a side: what is asked for, at most what there are positions for (None: no bound)."""
     if asked is not None and asked < 2:
         raise ConfigurationError(f"`{name}` must be at least 2, but is {asked}.")
-    bounds = [bound for bound in (asked, spec.positions.longest if spec.positions is not None else None) if bound]
+    bounds = [bound for bound in (asked, positions) if bound]
     return min(bounds, default=None)
 
 

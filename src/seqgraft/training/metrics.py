@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from seqgraft.config import encoder_spec
+from seqgraft.config import longest_source
 from seqgraft.errors import ConfigurationError, MissingExtraError
 from seqgraft.text.pairing import PairTokenizer
 from seqgraft.text.tokenizer import Tokenizer
@@ -81,7 +81,7 @@ def generate_texts(
     tokens, at most what the encoder has positions for.
     """
     source, target = sides(tokenizer)
-    bound = longest(encoder_spec(model.config.encoder), max_source_length, "max_source_length")
+    bound = longest(longest_source(model.config.encoder), max_source_length, "max_source_length")
     cut: dict[str, Any] = {} if bound is None else {"truncation": True, "max_length": bound}
     rows = source(list(sources), **cut, return_attention_mask=False, verbose=False)["input_ids"] if sources else []
     order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))

@@ -16,6 +16,7 @@ from seqgraft.errors import ConfigurationError, FolderError, MissingExtraError
 from seqgraft.text.files import TARGET
 from seqgraft.text.pairing import PairTokenizer
 from seqgraft.text.tokenizer import Tokenizer
+from seqgraft.torch.foreign import check_writable
 from seqgraft.torch.model import EncoderDecoderModel
 from seqgraft.torch.weights import stale_weights
 from seqgraft.training import schedule
@@ -146,6 +147,7 @@ def train(
     if precision not in ("float32", "bfloat16"):
         raise ConfigurationError(f"`precision` must be 'float32' or 'bfloat16', but is {precision!r}.")
     if output is not None:
+        check_writable(model)
         _check_output(Path(output).expanduser(), tokenizer)
     notes = [note for note in (settle_special_ids(model, tokenizer), _widen(model)) if note]
     cut = {"max_source_length": max_source_length, "max_target_length": max_target_length}
