@@ -60,11 +60,20 @@ def compose(
     eos_id: Annotated[
         int | None, typer.Option(metavar="N", help="Last token of every output.", rich_help_panel=_IDS)
     ] = None,
+    pad_token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="The target's padding; a token that is new gets a row in the decoder's tables.",
+            rich_help_panel=_IDS,
+        ),
+    ] = None,
 ) -> None:
     """Put a pretrained encoder in front of a pretrained decoder, and save the pair with its tokenizers.
 
     Cross-attention that the decoder lacks is new, and must be trained: `seqgraft train` does. Special ids come from
-    the decoder's tokenizer unless they are given.
+    the decoder's tokenizer unless they are given. A tokenizer without padding pads with its unknown token or, if it
+    has none (GPT-2), with its end, which training does not mask: --pad-token "<pad>" adds one instead.
     """
     from seqgraft.cli import parts, tables
 
@@ -80,12 +89,18 @@ def compose(
     for name, value in given.items():
         if not 0 <= value < pair.decoder.vocabulary:
             misused(f"{name} must be an id of the decoder's vocabulary ({pair.decoder.vocabulary}), but is {value}.")
-    tokenizer, told = _tokenizer(encoder, decoder) if tokenizers else (None, [])
+    if pad_token is not None and (pad_id is not None or not tokenizers or encoder == decoder or tie):
+        misused("--pad-token is for a decoder with a tokenizer of its own, and without --pad-id.")
+    tokenizer, told = _tokenizer(encoder, decoder, pad_token) if tokenizers else (None, [])
     model = _model(encoder, decoder, {"dtype": dtype, "tie_encoder_decoder": tie, "decoder_graft": graft}, given, seed)
     if tokenizer is not None:
-        from seqgraft.training.special import settle_special_ids
+        from seqgraft.torch.check_tokens import sides
+        from seqgraft.torch.special import settle
 
-        told.append(settle_special_ids(model, tokenizer) or "Special ids: all were set.")
+        source, target = sides(tokenizer, None)
+        if pad_token is not None:
+            told += _room(model, target)
+        told.append(settle(model, source, target) or "Special ids: all were set.")
     _save(model, tokenizer, output)
     ids = {name: model.config.special(name) for name in ids}
     new = {"new": pair.new, "new_total": sum(pair.new.values())}
@@ -109,21 +124,35 @@ def _graft(gate: Gate | None, every: int | None) -> dict[str, Any] | None:
     return asked or None
 
 
-def _tokenizer(encoder: str, decoder: str) -> tuple[Any, list[str]]:
+def _tokenizer(encoder: str, decoder: str, target_pad: str | None = None) -> tuple[Any, list[str]]:
     """The tokenizer of both sides, with padding on each, and what to tell of it."""
     from seqgraft.text import AutoTokenizer, pair
+    from seqgraft.torch.special import pad_token
 
     sides = {}
     told = []
     for side, source in (("source", encoder), ("target", decoder)):
         sides[side] = AutoTokenizer.from_pretrained(source)
-        if sides[side].pad_token is None and sides[side].eos_token is not None:
-            sides[side].pad_token = sides[side].eos_token
-            told.append(f"The {side} tokenizer has no padding of its own: {sides[side].eos_token!r} serves.")
+        if side == "target" and target_pad is not None:
+            sides[side].add_special_tokens({"pad_token": target_pad})
+        found = pad_token(sides[side])
+        if found is not None:
+            sides[side].pad_token = found[0]
+            told.append(f"The {side} tokenizer has no padding of its own: {found[0]!r} serves.")
     made = pair(sides["source"], sides["target"])
     if made is not sides["source"]:
         told.append("The vocabularies differ: the folder holds a source and a target tokenizer.")
     return made, told
+
+
+def _room(model: Any, target: Any) -> list[str]:
+    """Padding of the target's own: its id is set, and its row made where the tables end before it."""
+    rows, needed = model.decoder.get_input_embeddings().num_embeddings, target.pad_token_id + 1
+    if needed > rows:
+        model.decoder.resize_token_embeddings(needed)
+    model.config.pad_token_id = target.pad_token_id
+    told = f"Padding of the target is {target.pad_token!r}, id {target.pad_token_id}"
+    return [f"{told}, in a new row of the decoder's tables." if needed > rows else f"{told}."]
 
 
 def _model(encoder: str, decoder: str, how: dict[str, Any], ids: dict[str, int], seed: int) -> Any:

@@ -83,7 +83,7 @@ def _pair(source: str, config: Any) -> tuple[dict[str, Any], list[Any]]:
     said = [("ties", ", ".join(name for name, is_so in ties.items() if is_so) or "none")]
     if pair.graft:
         said.append(("graft", ", ".join(f"{name} {value}" for name, value in pair.graft.items())))
-    said.append(("special ids", tables.ids(pair.special_ids)))
+    said += [("special ids", tables.ids(pair.special_ids)), tables.memory(pair)]
     title = tables.title(source, f": an encoder-decoder of {pair.total:,} parameters")
     return report, [title, tables.halves(pair), tables.numbers(pair, new=False), tables.facts(said + facts)]
 
@@ -102,11 +102,12 @@ def _one(source: str, model_type: str) -> tuple[dict[str, Any], list[Any]]:
         "as_decoder": roles["decoder"],
         "graft": pair.graft,
         "special_ids": pair.special_ids,
+        "cache": {"source_token": pair.cost.cache_per_source_token, "target_token": pair.cost.cache_per_target_token},
         **held,
         "problems": pair.problems,
     }
     titles = ("as encoder", "as decoder")
-    said = [("special ids", tables.ids(pair.special_ids))]
+    said = [("special ids", tables.ids(pair.special_ids)), ("cache as decoder", tables.cache(pair))]
     if pair.decoder.new:
         said.append(("new as decoder", tables.modules(pair.decoder.new_tensors)))
     title = tables.title(source, f": a model of the family {model_type}")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from seqgraft.checkpoints import WeightFiles, open_weights
 from seqgraft.checkpoints.check import grouped, problems
+from seqgraft.cli.cost import Cost, element_size, the_cost
 from seqgraft.config import SPECIAL_IDS, AutoConfig, EncoderDecoderConfig
 from seqgraft.families import family, graft_table
 from seqgraft.families.configuration import PretrainedConfig
@@ -62,6 +63,7 @@ class Pair:
     special_ids: dict[str, Any]
     graft: dict[str, Any] | None
     problems: list[str]
+    cost: Cost
 
     @property
     def bridge_parameters(self) -> int:
@@ -87,6 +89,7 @@ class Pair:
             "bridge": None if self.bridge is None else {"shape": self.bridge, "parameters": self.bridge_parameters},
             "shared": self.shared,
             "total": self.total,
+            "memory": asdict(self.cost),
             "graft": self.graft,
             "special_ids": self.special_ids,
         }
@@ -120,7 +123,7 @@ def stored_pair(source: str, config: EncoderDecoderConfig) -> Pair:
         elsewhere = plans[other].pieces if config.tie_encoder_decoder else {}
         found += problems(plans[side], fresh=tuple(elsewhere), files=files)
     found += _of_no_half(config, files)
-    return _pair(config, {}, found)
+    return _pair(config, {}, found, (element_size(files),) * 2)
 
 
 def composed(encoder: str, decoder: str, *, graft: dict[str, Any] | None = None, tie: bool = False) -> Pair:
@@ -128,8 +131,10 @@ def composed(encoder: str, decoder: str, *, graft: dict[str, Any] | None = None,
     config = paired(AutoConfig.from_pretrained(encoder), AutoConfig.from_pretrained(decoder), graft, tie)
     found: list[str] = []
     new: dict[Side, tuple[str, ...]] = {}
+    widths: list[int] = []
     for side, source in zip(SIDES, (encoder, decoder), strict=True):
         files = open_weights(source)
+        widths.append(element_size(files))
         plan = _plan(config, side, files, "")
         own = config.decoder
         may = set(graft_table(family(own.model_type), own)) if side == "decoder" else set()
@@ -137,7 +142,7 @@ def composed(encoder: str, decoder: str, *, graft: dict[str, Any] | None = None,
             may |= {name for name in plan.missing if name.startswith("head.")}
         found += [f"As {side}, {problem}" for problem in problems(plan, fresh=may, files=files)]
         new[side] = tuple(name for name in plan.missing if name in may)
-    return _pair(config, new, found)
+    return _pair(config, new, found, (widths[0], widths[1]))
 
 
 def paired(
@@ -151,11 +156,16 @@ def paired(
     return EncoderDecoderConfig(encoder=encoder, decoder=decoder, tie_encoder_decoder=tie)
 
 
-def _pair(config: EncoderDecoderConfig, new: dict[Side, tuple[str, ...]], found: list[str]) -> Pair:
+def _pair(
+    config: EncoderDecoderConfig, new: dict[Side, tuple[str, ...]], found: list[str], bytes_each: tuple[int, int]
+) -> Pair:
     halves = {side: _half(config, side, new.get(side, ())) for side in SIDES}
     shared = halves["encoder"].total if config.tie_encoder_decoder else 0
     ids = {name: config.special(name) for name in SPECIAL_IDS}
-    return Pair(halves["encoder"], halves["decoder"], config.bridge, shared, ids, config.decoder.graft, found)
+    between = config.bridge
+    numbers = halves["encoder"].total, halves["decoder"].total + (between[0] * (between[1] + 1) if between else 0)
+    cost = the_cost(_spec(config, "decoder"), numbers, shared, bytes_each)
+    return Pair(halves["encoder"], halves["decoder"], between, shared, ids, config.decoder.graft, found, cost)
 
 
 def _half(config: EncoderDecoderConfig, side: Side, new: tuple[str, ...]) -> Half:

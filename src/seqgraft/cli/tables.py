@@ -101,7 +101,21 @@ def composition(pair: Pair) -> list[RenderableType]:
     said = [("new tensors", modules(pair.decoder.new_tensors))] if pair.decoder.new_tensors else []
     if pair.graft:
         said.append(("graft", ", ".join(f"{name} {value}" for name, value in pair.graft.items())))
-    return [halves(pair), numbers(pair, new=True), *([facts(said)] if said else [])]
+    return [halves(pair), numbers(pair, new=True), facts([*said, memory(pair)])]
+
+
+def memory(pair: Pair) -> tuple[str, str]:
+    """What the weights take, and each token of a text."""
+    return "memory", f"{size(pair.cost.weights)} of weights; of the cache, {cache(pair)}"
+
+
+def cache(pair: Pair) -> str:
+    """What the decoder keeps of each token, in the dtype of its checkpoint."""
+    cost = pair.cost
+    return (
+        f"{size(cost.cache_per_source_token)} a source token and {size(cost.cache_per_target_token)} a target token "
+        f"of each beam ({cost.bytes_per_number} bytes a number)"
+    )
 
 
 def modules(tensors: list[str]) -> str:

@@ -55,7 +55,7 @@ def settle(model: EncoderDecoderModel, source: Any, target: Any) -> str | None:
         setattr(model.config, name, index)
         told.append(f"{name} = {index} ({token})")
     own = getattr(source, "pad_token_id", None)
-    if own is None and source is not target and (found_pad := pad_token(source)) is not None:
+    if own is None and source is not None and source is not target and (found_pad := pad_token(source)) is not None:
         own = source.convert_tokens_to_ids(str(found_pad[0]))  # or the target's padding would hide a word of the source
     if own is not None and model.config.encoder.pad_token_id is None and own != model.config.special("pad_token_id"):
         model.config.encoder.pad_token_id = own
