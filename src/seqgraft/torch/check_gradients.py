@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +18,8 @@ _SHOWN = 6
 def every_parameter_learns(probe: Probe) -> Finding:
     """One backward pass reaches every parameter that training may change."""
     model = probe.model
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    still = _still(probe)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad and name not in still}
     frozen = sum(not p.requires_grad for p in model.parameters())
     if not trained:
         return Finding("gradients", None, f"all {frozen:,} tensors are frozen")
@@ -35,6 +38,17 @@ def every_parameter_learns(probe: Probe) -> Finding:
         "(`requires_grad_(False)`, `seqgraft train --freeze PATTERN`)."
     )
     return Finding("gradients", False, told, advice)
+
+
+def _still(probe: Probe) -> set[str]:
+    """Rows of padding that are joined to every embedding: the published model leaves them alone too (RoCBert)."""
+    halves: tuple[tuple[str, Any], ...] = (("encoder", probe.model.encoder), ("decoder", probe.model.decoder))
+    return {
+        f"{side}.constants.{constant.name}.weight"
+        for side, half in halves
+        if (spec := getattr(half, "spec", None)) is not None
+        for constant in spec.joined
+    }
 
 
 def _reached(probe: Probe, trained: dict[str, nn.Parameter]) -> dict[str, bool]:
