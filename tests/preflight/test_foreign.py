@@ -183,3 +183,25 @@ def test_both_halves_of_the_reference():
     model = with_ids(seqgraft.EncoderDecoderModel(encoder=body, decoder=theirs("llama")))
     assert model.check().passed, str(model.check())
     assert model.generate(tiny.source(), max_new_tokens=4).shape[0] == 2
+
+
+def test_training(tmp_path):
+    """A folder that could not be written is refused before the first step, not after the last."""
+    from seqgraft.training.trainer import train
+
+    from ..training.conftest import PAIRS, bert_tokenizer, half
+
+    tokenizer = bert_tokenizer()
+    model = seqgraft.EncoderDecoderModel(
+        encoder=Named(), decoder=seqgraft.BertLMHeadModel(_seeing(half("bert", len(tokenizer)))), encoder_width=12
+    )
+    with pytest.raises(CheckpointError, match="cannot be written as one folder"):
+        train(model, tokenizer, PAIRS, output=tmp_path / "out", max_steps=1, device="cpu", progress=False)
+    before = model.encoder.module.mix.weight.detach().clone()
+    assert train(model, tokenizer, PAIRS, output=None, epochs=5, max_steps=2, device="cpu", progress=False).steps == 2
+    assert not torch.equal(model.encoder.module.mix.weight, before)
+
+
+def _seeing(config):
+    config.is_decoder = config.add_cross_attention = True
+    return config

@@ -34,11 +34,10 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
 
     Args:
         config: both halves' configurations, copied; taken from `encoder` and `decoder` when those are given.
-        encoder: a ready encoder, kept as it is; or any other module that maps `input_ids` and `attention_mask` to
-            states. A pair with one of those trains and generates, but no folder can hold it.
-        decoder: a ready causal model; one without cross-attention is an error that says how to get one. One of
-            another library, of a family that is declared here, is taken over with its weights and grafted.
-        encoder_width: of the states of such a module, where its `config` does not say.
+        encoder: a ready encoder, kept as it is; or any module that maps `input_ids` and `attention_mask` to states
+            (`encoder_width` wide, if its `config` does not say): such a pair trains and generates, but is not saved.
+        decoder: a ready causal model; one without cross-attention is an error that says how to get one. Another
+            library's, of a family that is declared here, is taken over with its weights and grafted.
 
     A model made here has fresh weights where no half is given, and is in eval mode.
     """
@@ -124,13 +123,12 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         """Put two checkpoints together, in eval mode; what the decoder lacks of cross-attention is new.
 
         Args:
-            encoder_pretrained_model_name_or_path: folder or hub repository; or give `encoder_model=`, a model of ours
-                or any module that gives states (`encoder_width=` says how wide).
+            encoder_pretrained_model_name_or_path: folder or hub repository; or give `encoder_model=`, see above.
             decoder_pretrained_model_name_or_path: likewise; or give `decoder_model=`.
             kwargs: with the prefix `encoder_` or `decoder_` for one half: `config`, fields of its configuration, and
                 where it is loaded from; without a prefix for both halves: `dtype`, `device_map`,
                 `attn_implementation`, `cache_dir`, ...; and fields of the pair's configuration, `tie_encoder_decoder`
-                among them. `decoder_graft` says how cross-attention enters a family that was published without it;
+                among them. `decoder_graft` says how cross-attention enters a family published without it;
                 `tokenizer` and `target_tokenizer` what the special ids are, where nothing else does.
         """
         return compose(cls, encoder_pretrained_model_name_or_path, decoder_pretrained_model_name_or_path, kwargs)
@@ -166,10 +164,9 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
     def check(self, tokenizer: Any = None, target_tokenizer: Any = None) -> Report:
         """The preflight: what would make a training run worthless, seen in seconds with a few tokens.
 
-        The encoder moves the logits and the future does not; padding changes nothing; cached equals full; everything
-        trainable gets a gradient; special ids, vocabularies, lengths and ties are what they are declared to be, with
-        tokenizers also what those say. `print(model.check(...))` shows it; `.passed` and `.failures` tell a program.
-        The model's mode, weights, gradients and random states stay as they are.
+        The encoder moves the logits, the future and padding do not; cached equals full; all that trains gets a
+        gradient; ids, vocabularies, lengths and ties are as declared, and as the tokenizers say. `print` shows it,
+        `.passed` and `.failures` tell a program. Mode, weights, gradients and random states stay as they are.
         """
         from seqgraft.torch.check import check
 
