@@ -1,12 +1,13 @@
-"""BigBird (Zaheer et al. 2020), where it attends to everything: as a decoder, or to texts too short for its blocks."""
+"""BigBird (Zaheer et al. 2020): an encoder that attends to a few blocks of a long text; a decoder attends to all."""
 
 from dataclasses import replace
+from typing import Any
 
 from seqgraft.errors import ConfigurationError
 from seqgraft.families import bert
 from seqgraft.families.family import Family, Half
 from seqgraft.families.naming import Names
-from seqgraft.spec import Stack
+from seqgraft.spec import BlockSparse, Stack
 
 
 class BigBirdConfig(bert.BertConfig):
@@ -28,26 +29,30 @@ class BigBirdConfig(bert.BertConfig):
 
     def _check(self) -> None:
         super()._check()
-        if self.attention_type not in ("block_sparse", "original_full"):
-            raise ConfigurationError(
-                f"`attention_type` must be 'block_sparse' or 'original_full', but is {self.attention_type!r}."
-            )
+        sparse(self)
 
-    @property
-    def longest(self) -> int | None:
-        """The longest text of an encoder that attends to everything: two global blocks, three near ones, the random
-        ones twice. Longer ones would attend to blocks drawn at random."""
-        if self.attention_type == "original_full" or self.is_decoder:
-            return None
-        return (5 + 2 * self.num_random_blocks) * self.block_size
+
+def sparse(config: Any) -> BlockSparse | None:
+    """Which blocks an encoder sees; None where it sees all."""
+    if config.attention_type not in ("block_sparse", "original_full"):
+        raise ConfigurationError(
+            f"`attention_type` must be 'block_sparse' or 'original_full', but is {config.attention_type!r}."
+        )
+    if config.attention_type == "original_full":
+        return None
+    return BlockSparse(config.block_size, config.num_random_blocks, config.max_position_embeddings)
 
 
 def encoder(config: BigBirdConfig) -> Stack:
     """BERT's body, whose embeddings are dropped before their norm, and may be scaled."""
+    return _body(config, full=config.is_decoder)
+
+
+def _body(config: BigBirdConfig, full: bool) -> Stack:
     plain = bert.encoder(config)
     layers = []
     for layer in plain.layers:
-        own = replace(layer.self_attention, input_bias=config.use_bias)
+        own = replace(layer.self_attention, input_bias=config.use_bias, sparse=None if full else sparse(config))
         cross = layer.cross_attention and replace(layer.cross_attention, input_bias=config.use_bias)
         layers.append(replace(layer, self_attention=own, cross_attention=cross))
     return replace(
@@ -56,13 +61,12 @@ def encoder(config: BigBirdConfig) -> Stack:
         embed_scale=config.hidden_size**0.5 if config.rescale_embeddings else 1.0,
         scales_given=config.rescale_embeddings,
         embed_dropout_first=True,
-        longest=config.longest,
     )
 
 
 def decoder(config: BigBirdConfig) -> Stack:
     """The body with the masked-language-model head, attending to everything."""
-    return replace(encoder(config), head=bert.decoder(config).head, longest=None)
+    return replace(_body(config, full=True), head=bert.decoder(config).head)
 
 
 def decoder_names(config: BigBirdConfig) -> Names:

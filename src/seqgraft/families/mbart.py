@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from seqgraft.errors import ConfigurationError
 from seqgraft.families.bart_like import BartLikeConfig, Design, bart_like, counted_sines, learned, sines
+from seqgraft.families.big_bird import sparse
 from seqgraft.families.family import Family, Half
 from seqgraft.spec import Stack
 
@@ -116,14 +116,10 @@ _BIGBIRD = bart_like(
 
 
 def _bigbird_encoder(config: Any) -> Stack:
-    """Sparse attention sees everything up to a length; there are random blocks beyond."""
-    if config.attention_type not in ("original_full", "block_sparse"):
-        raise ConfigurationError(
-            f"`attention_type` must be 'original_full' or 'block_sparse', but is {config.attention_type!r}."
-        )
-    longest = (5 + 2 * config.num_random_blocks) * config.block_size
-    sparse = config.attention_type == "block_sparse"
-    return replace(_BIGBIRD.half("encoder").spec(config), longest=longest if sparse else None)
+    """Attention as BigBird's, to a few blocks of a long text."""
+    plain = _BIGBIRD.half("encoder").spec(config)
+    layers = (replace(one, self_attention=replace(one.self_attention, sparse=sparse(config))) for one in plain.layers)
+    return replace(plain, layers=tuple(layers))
 
 
 FAMILIES = (

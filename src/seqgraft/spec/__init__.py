@@ -7,6 +7,7 @@ from seqgraft.spec.experts import Experts
 from seqgraft.spec.feed_forward import FeedForward
 from seqgraft.spec.graft import Graft, graft
 from seqgraft.spec.layer import Adapter, Inserted, Layer
+from seqgraft.spec.sparse import BlockSparse
 from seqgraft.spec.stack import (
     Constant,
     Head,
@@ -21,6 +22,7 @@ from seqgraft.spec.table import parameters
 __all__ = [
     "Adapter",
     "Attention",
+    "BlockSparse",
     "Buckets",
     "Constant",
     "Convolution",

@@ -6,6 +6,7 @@ from typing import Literal
 from seqgraft.errors import SpecError
 from seqgraft.spec.checks import at_least, one_of, probability
 from seqgraft.spec.disentangled import Disentangled
+from seqgraft.spec.sparse import BlockSparse
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ class Attention:
     rotary: Rotary | None = None
     window: tuple[int, int] | None = None
     """Positions visible (back, ahead) of a query, both inclusive, beside its own; None means all."""
+    sparse: BlockSparse | None = None
+    """Which blocks a longer text sees; None means all."""
     buckets: Buckets | None = None
     """A table of this block's own; a table that all layers share is the stack's."""
     disentangled: Disentangled | None = None
@@ -160,10 +163,22 @@ class Attention:
                 raise SpecError("Attention.head_norm must have a weight and no bias when each head has its own.")
         if self.memory_width is not None:
             at_least("Attention.memory_width", self.memory_width, 1)
-            if self.rotary or self.window or self.buckets or self.alibi or self.disentangled:
+            if self.rotary or self.window or self.sparse or self.buckets or self.alibi or self.disentangled:
                 raise SpecError("Cross-attention has no positions and no window of its own.")
         if self.disentangled is not None and self.key_value_heads != self.heads:
             raise SpecError("Disentangled attention needs as many key-value heads as heads.")
+        if self.sparse is not None and (
+            self.key_value_heads != self.heads
+            or self.window
+            or self.buckets
+            or self.alibi
+            or self.disentangled
+            or self.softcap
+            or self.sink
+        ):
+            raise SpecError(
+                "Attention.sparse needs as many key-value heads as heads, and nothing else that changes the scores."
+            )
         probability("Attention.dropout", self.dropout)
 
     @property

@@ -159,8 +159,6 @@ class Stack:
     final_norm: Norm | None = None
     final_dropout: float = 0.0
     head: Head | None = None
-    longest: int | None = None
-    """The longest sequence of which this is true: longer ones attend to what no spec states (BigBird)."""
     deviation: float = 0.02
     """Standard deviation of fresh weights."""
     output_deviation: float | None = None
@@ -179,8 +177,6 @@ class Stack:
         if self.joined and (self.narrow is None or self.narrow.sums != "wide"):
             raise SpecError("Constants are joined to the embeddings before a map that widens them: Stack.narrow.")
         probability("Stack.embed_dropout", self.embed_dropout)
-        if self.longest is not None:
-            at_least("Stack.longest", self.longest, 1)
         probability("Stack.final_dropout", self.final_dropout)
         probability("Stack.layer_drop", self.layer_drop)
         if self.convolution is not None and (self.causal or self.width % self.convolution.groups):
@@ -189,6 +185,8 @@ class Stack:
             self.distances_norm or any(layer.self_attention.disentangled for layer in self.layers)
         ):
             raise SpecError("Disentangled attention needs a table of distances, but Stack.distances is None.")
+        if any(layer.self_attention.sparse for layer in self.layers) and (self.causal or self.position_bias):
+            raise SpecError("Attention.sparse needs a stack that is not causal and has no Stack.position_bias.")
         if self.embed_norm_first and self.embed_norm is None:
             raise SpecError("Stack.embed_norm_first needs an embedding norm, but there is none.")
         if self.causal and any(layer.self_attention.window and layer.self_attention.window[1] for layer in self.layers):

@@ -14,6 +14,8 @@ from seqgraft.torch.norm import Norm
 from seqgraft.torch.positions import bucket, slopes
 from seqgraft.torch.product import product
 from seqgraft.torch.rotary import Rotation, rotate
+from seqgraft.torch.sparse import Blocks, attend_blocks, written_out
+from seqgraft.torch.tables import table
 
 Linear = Callable[[Tensor], Tensor]
 
@@ -28,6 +30,8 @@ class View:
     """Query i sees keys 0 to i; only with as many keys as queries and no bias."""
     apart: Apart | None = None
     """How far queries and keys are apart, where scores depend on it and on the contents together."""
+    blocks: Blocks | None = None
+    """Which blocks see which; it then holds the mask of tokens too, and nothing else is said."""
 
 
 def attend(
@@ -152,7 +156,7 @@ class Attention(nn.Module):
         self.output = nn.Linear(spec.heads * spec.head_width, width, spec.output_bias)
         self.query_norm = self._head_norm(spec.heads)
         self.key_norm = self._head_norm(spec.key_value_heads)
-        self.position_bias = nn.Embedding(spec.buckets.count, spec.heads) if spec.buckets else None
+        self.position_bias = table(spec.buckets.count, spec.heads) if spec.buckets else None
         tangle = spec.disentangled
         self.disentangled = Disentangled(tangle, width, spec.heads, spec.head_width) if tangle else None
         self.sink = nn.Parameter(torch.zeros(spec.heads)) if spec.sink else None
@@ -223,19 +227,30 @@ class Attention(nn.Module):
         else:
             query = self._queries(product(self.query, x) if self.fast is None else self.fast["query"](x), None)
             key, value = memory
+        asked = seen is not None or self.eager
+        if view.blocks is not None and not asked:
+            states = attend_blocks(query, key, value, view.blocks, self.scale)
+            return self._output(states)
+        dropout = self.spec.dropout if self.training and view.blocks is None else 0.0
+        if view.blocks is not None:
+            view = View(written_out(view.blocks, query.shape[2], query.dtype))
         states, probabilities = attend(
             query,
             key,
             value,
             view,
             scale=self.scale,
-            dropout=self.spec.dropout if self.training else 0.0,
+            dropout=dropout,
             softcap=self.spec.softcap,
             sink=self.sink,
-            probabilities=seen is not None or self.eager,
+            probabilities=asked,
         )
         if seen is not None and probabilities is not None:
             seen.append(probabilities)
+        return self._output(states)
+
+    def _output(self, states: Tensor) -> Tensor:
+        """[rows, heads, time, head_width] -> [rows, time, width]"""
         states = states.transpose(1, 2).flatten(2)
         return product(self.output, states) if self.fast is None else self.fast["output"](states)
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from seqgraft.spec import Convolution, Positions, Rotary, TokenDropout
+from seqgraft.spec import BlockSparse, Convolution, Positions, Rotary, TokenDropout
 from seqgraft.spec import Head as HeadSpec
 from seqgraft.spec import Stack as StackSpec
 from seqgraft.torch.attention import Linear, View, leaned
@@ -23,6 +23,8 @@ from seqgraft.torch.norm import Norm
 from seqgraft.torch.positions import bucket, rows_of, sines
 from seqgraft.torch.product import product
 from seqgraft.torch.rotary import Rotation, rotation
+from seqgraft.torch.sparse import Blocks, blocks
+from seqgraft.torch.tables import table
 
 Window = tuple[int, int] | None
 
@@ -87,16 +89,16 @@ class Stack(nn.Module):
         self.checkpointing = False
         width = spec.sum_width
         learned = spec.positions is not None and spec.positions.kind == "learned"
-        self.embed = nn.Embedding(spec.vocabulary, spec.embed_width, spec.padding)
-        self.positions = nn.Embedding(spec.positions.rows, width) if spec.positions and learned else None
-        self.token_types = nn.Embedding(spec.token_types, width) if spec.token_types else None
-        self.constants = nn.ModuleDict({c.name: nn.Embedding(c.rows, c.width or width) for c in spec.constants})
+        self.embed = table(spec.vocabulary, spec.embed_width, spec.padding)
+        self.positions = table(spec.positions.rows, width) if spec.positions and learned else None
+        self.token_types = table(spec.token_types, width) if spec.token_types else None
+        self.constants = nn.ModuleDict({c.name: table(c.rows, c.width or width) for c in spec.constants})
         self.embed_norm = Norm(spec.embed_norm, width) if spec.embed_norm else None
         joined = sum(constant.width or 0 for constant in spec.joined)
         self.widen = nn.Linear(spec.narrow.width + joined, spec.width, spec.narrow.bias) if spec.narrow else None
         heads = spec.layers[0].self_attention.heads
-        self.position_bias = nn.Embedding(spec.position_bias.count, heads) if spec.position_bias else None
-        self.distances = nn.Embedding(2 * spec.distances.span, spec.width) if spec.distances else None
+        self.position_bias = table(spec.position_bias.count, heads) if spec.position_bias else None
+        self.distances = table(2 * spec.distances.span, spec.width) if spec.distances else None
         self.distances_norm = Norm(spec.distances_norm, spec.width) if spec.distances_norm else None
         own = {i: Layer(spec.layers[i], spec.width) for i in spec.owners}
         self.layers = nn.ModuleList(own[i] for i in spec.shared or spec.owners)
@@ -134,14 +136,11 @@ class Stack(nn.Module):
         memory = memory or Memory()
         past = cache.get_seq_length() if cache is not None else 0
         x = self._embed(ids, embeddings, mask, positions, token_types, past)
-        if self.spec.longest is not None and past + x.shape[1] > self.spec.longest:
-            raise ValueError(
-                f"A sequence must have at most {self.spec.longest} tokens, but has {past + x.shape[1]}: "
-                "what longer ones attend to is not supported (`attention_type='original_full'` of a BigBird is)."
-            )
         views, turns, distance = self._geometry(x, mask, positions, past)
         memory_view = see_all(any_hidden(memory.mask), x.dtype)
         beside = x
+        sparse: dict[tuple[BlockSparse, int | None], Blocks] = {}
+        shown = any_hidden(mask)
         for index, layer in enumerate(self._layers()):
             if record.states is not None:
                 record.states.append(x)
@@ -152,6 +151,11 @@ class Stack(nn.Module):
             if kept is None and memory.states is not None and layer.look is not None and cache is not None:
                 kept = cache.memory[index] = layer.look.remember(memory.states)
             view = views[own.window]
+            if own.sparse is not None and x.shape[1] > own.sparse.full:
+                drawn_by = index if self.training else None
+                if (own.sparse, drawn_by) not in sparse:
+                    sparse[own.sparse, drawn_by] = blocks(own.sparse, x.shape[1], own.heads, shown, drawn_by, x.device)
+                view = View(blocks=sparse[own.sparse, drawn_by])
             if layer.self_attention.leans and distance is not None:
                 view = layer.self_attention.lean(view, distance, self.spec.causal)
             arguments = (

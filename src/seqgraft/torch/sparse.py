@@ -1,0 +1,128 @@
+"""Attention to a few blocks (Zaheer et al. 2020), of which only what is seen is computed."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seqgraft.spec import BlockSparse
+
+_OLD_PLAN = (1024, 3072, 4096)
+"""Lengths for which blocks are drawn as the paper's own experiments did it, among the first 1024 tokens."""
+
+
+@dataclass
+class Blocks:
+    """Which blocks see which in one call."""
+
+    size: int
+    few: int
+    """The most blocks that one between the first and the last sees."""
+    counts: Tensor
+    """How often a block counts for one that sees it [heads or 1, blocks, blocks]."""
+    mask: Tensor | None
+    """1 where a token may be seen [rows, keys]; None means everywhere."""
+
+
+def blocks(
+    spec: BlockSparse, time: int, heads: int, mask: Tensor | None, layer: int | None, at: torch.device
+) -> Blocks:
+    """Of a text of `time` tokens; `layer` is the number from which training draws, None outside training."""
+    count = -(-time // spec.block)
+    place = torch.arange(count, device=at)
+    counts = ((place[:, None] - place).abs() <= 1).float()[None].repeat(1 if layer is None else heads, 1, 1)
+    counts[:, :, 0] = counts[:, :, -1] = 1
+    if layer is None:
+        counts[:, :, 0] += spec.drawn
+    elif spec.drawn:
+        found = torch.from_numpy(drawn(spec, count, heads, layer)).to(at)
+        counts[:, 1:-1].scatter_add_(2, found, torch.ones_like(found, dtype=counts.dtype))
+    counts[:, 0] = counts[:, -1] = 1
+    return Blocks(spec.block, 5 if layer is None else 5 + spec.drawn, counts, mask)
+
+
+@lru_cache(maxsize=256)
+def drawn(spec: BlockSparse, count: int, heads: int, layer: int) -> npt.NDArray[np.int64]:
+    """What training draws for the blocks between the first and the last [heads, count - 2, drawn].
+
+    The published models take the layer's number for the seed, in each call again.
+    """
+    random = np.random.RandomState(layer)
+    if count * spec.block in _OLD_PLAN:
+        planned = spec.planned // spec.block
+        rows = [[random.permutation(_old(spec, planned, i)) for i in range(1, planned - 1)] for _ in range(heads)]
+        return np.array([[row[: spec.drawn] for row in head[: count - 2]] for head in rows], dtype=np.int64)
+    among = 5 + 2 * spec.drawn
+    chosen = np.empty((heads, count - 2, spec.drawn), dtype=np.int64)
+    for i in range(1, count - 1):
+        hidden = {i - 1, i, i + 1, 0, among - 1, *([among - 2] if i == 1 else []), *([1] if i == among - 2 else [])}
+        for head in range(heads):
+            order = random.permutation(np.arange(among, dtype=np.int32))
+            chosen[head, i - 1] = [block for block in order if block not in hidden][: spec.drawn]
+    return chosen
+
+
+def _old(spec: BlockSparse, planned: int, i: int) -> npt.NDArray[np.int32]:
+    """From which blocks the paper's old plan draws for block `i`."""
+    last = 1024 // spec.block - 1 if 2 * spec.block < 1024 else planned - 1
+    inner = np.arange(1, planned - 1, dtype=np.int32)
+    if i <= 2:
+        return inner[i + 1 : last]
+    if i >= planned - 3:
+        return inner[:last]
+    if i - 2 > last:
+        return inner[:last]
+    return inner[: i - 2] if i + 1 == last else np.concatenate((inner[: i - 2], inner[i + 1 : last]))
+
+
+def written_out(seen: Blocks, time: int, dtype: torch.dtype) -> Tensor:
+    """The same as a bias on all scores [rows or 1, heads or 1, time, time], where probabilities are asked for."""
+    bias = _logarithm(seen.counts, dtype)
+    bias = bias.repeat_interleave(seen.size, 1).repeat_interleave(seen.size, 2)[None, :, :time, :time]
+    return bias if seen.mask is None else bias + _hidden(seen.mask, dtype)[:, None, None, :]
+
+
+def attend_blocks(query: Tensor, key: Tensor, value: Tensor, seen: Blocks, scale: float) -> Tensor:
+    """query, key and value [rows, heads, time, head_width] -> states of the same shape.
+
+    Memory grows with time x blocks seen, not with time x time.
+    """
+    rows, heads, time, width = query.shape
+    size, count = seen.size, seen.counts.shape[-1]
+    few = seen.few
+    most = seen.counts[:, 1:-1].topk(few, -1)  # [heads or 1, count - 2, few]
+    index = most.indices.expand(heads, -1, -1)
+    fill = (0, 0, 0, count * size - time)
+    query, key, value = (F.pad(part, fill) for part in (query, key, value))
+    shown = query.new_ones(rows, time) if seen.mask is None else seen.mask.to(query.dtype)
+    hidden = _hidden(F.pad(shown, (0, count * size - time)), query.dtype)  # [rows, count * size]
+
+    ends = torch.cat((query[:, :, :size], query[:, :, -size:]), 2)
+    ends = F.scaled_dot_product_attention(ends, key, value, attn_mask=hidden[:, None, None], scale=scale)
+
+    head = torch.arange(heads, device=query.device)[:, None, None]
+    keys, values = (
+        part.view(rows, heads, count, size, width)[:, head, index].view(rows, -1, few * size, width)
+        for part in (key, value)
+    )  # [rows, heads * (count - 2), few * size, width]
+    bias = _logarithm(most.values, query.dtype).expand(heads, -1, -1)[None, ..., None]
+    bias = bias + hidden.view(rows, count, size)[:, index]  # [rows, heads, count - 2, few, size]
+    middle = query[:, :, size:-size].reshape(rows, heads * (count - 2), size, width)
+    middle = F.scaled_dot_product_attention(
+        middle, keys, values, attn_mask=bias.view(rows, heads * (count - 2), 1, few * size), scale=scale
+    )
+    states = torch.cat((ends[:, :, :size], middle.view(rows, heads, -1, width), ends[:, :, size:]), 2)
+    return states[:, :, :time]
+
+
+def _hidden(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    return (mask == 0).to(dtype) * (torch.finfo(dtype).min / 4)
+
+
+def _logarithm(counts: Tensor, dtype: torch.dtype) -> Tensor:
+    """What makes a score count so often in the softmax; very negative where it does not count."""
+    return counts.log().clamp(min=torch.finfo(dtype).min / 4).to(dtype)

@@ -1,0 +1,27 @@
+"""Attention to a few blocks: what it needs."""
+
+import dataclasses
+
+import pytest
+
+from seqgraft.errors import SpecError
+from seqgraft.spec import Attention, BlockSparse, Buckets, FeedForward, Layer, Norm, Stack
+
+
+def test_blocks_of_an_encoder() -> None:
+    few = BlockSparse(4, 2, 96)
+    assert few.full == (2 + 3 + 2 * 2) * 4
+    for wrong in ((0, 2, 96), (4, -1, 96), (4, 2, 0)):
+        with pytest.raises(SpecError, match=r"BlockSparse.* must be a number of at least"):
+            BlockSparse(*wrong)
+    with pytest.raises(SpecError, match="as many key-value heads as heads"):
+        Attention(4, 2, 8, sparse=few)
+    with pytest.raises(SpecError, match="nothing else that changes the scores"):
+        Attention(4, 4, 8, sparse=few, window=(2, 2))
+    with pytest.raises(SpecError, match="no positions and no window"):
+        Attention(4, 4, 8, sparse=few, memory_width=32)
+    layer = Layer(Attention(4, 4, 8, sparse=few), FeedForward(64, "gelu"), Norm("layer", 1e-5), "post")
+    stack = Stack(32, 61, (layer,), causal=False)
+    for wrong in ({"causal": True}, {"position_bias": Buckets(8, 16)}):
+        with pytest.raises(SpecError, match=r"a stack that is not causal and has no Stack\.position_bias"):
+            dataclasses.replace(stack, **wrong)
