@@ -92,7 +92,14 @@ def test_another_vocabulary(made: Any, tmp_path: Path, row: Row, size: int) -> N
         model.save_pretrained(folder)
         again = type(model).from_pretrained(folder, **({"is_causal": True} if row.sees_back else {}))
         assert again.config.vocab_size == size
-        assert torch.equal(again(**inputs)[0], after)
+        for name, parameter in model.named_parameters():
+            assert torch.equal(again.get_parameter(name), parameter), name
+        if (
+            "mixtral" in row.name
+        ):  # an expert of one token: its product's rounding depends on where a mapped weight lies
+            assert distance(again(**inputs)[0], after) < BOUND
+        else:
+            assert torch.equal(again(**inputs)[0], after)
         if side == "decoder":
             import transformers
 
@@ -204,9 +211,13 @@ def test_fresh_weights_follow_the_declared_deviation(row: Row) -> None:
                 offset = getattr(model.spec.layers[0].norm, "offset", 0.0)
                 assert bool((parameter + offset == 1).all()), name
             else:
-                output = row.model_type in ("gpt2", "modernbert") and name.endswith(("output.weight", "down.weight"))
+                output = row.model_type in ("gpt2", "gpt_bigcode", "modernbert") and name.endswith(
+                    ("output.weight", "down.weight")
+                )
                 base = 32**-0.5 if row.model_type in ("t5", "mt5", "umt5") else 0.02
-                expected = base / ((2 * len(model.spec.layers)) ** 0.5 if output and name.startswith("layers.") else 1.0)
+                expected = base / (
+                    (2 * len(model.spec.layers)) ** 0.5 if output and name.startswith("layers.") else 1.0
+                )
                 bound = max(0.2, 4 * (2 * parameter.numel()) ** -0.5)  # four standard errors of a small table's
                 assert abs(float(parameter.detach().std()) / expected - 1) < bound, name
         assert not model.training
