@@ -22,6 +22,8 @@ from rich.table import Table
 from seqgraft.torch.product import library
 
 OURS = "seqgraft"
+LOAD_BEFORE = os.getloadavg()[0]
+"""Of the machine, before anything ran."""
 
 
 @dataclass
@@ -83,21 +85,22 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "product": library(),
-        "load_before": round(os.getloadavg()[0], 2),
+        "load_before": round(LOAD_BEFORE, 2),
     }
 
 
 def report(title: str, lines: list[Line], output: str | None) -> None:
     """Print the table; write the JSON when a file is named."""
     about = machine()
-    console = Console()
+    console = Console(soft_wrap=True)
+    console.width = max(console.width, 110)
     peers = [name for name in lines[0].seconds if name != OURS]
     table = Table(title=title)
-    table.add_column("line")
+    table.add_column("line", no_wrap=True)
     for name in lines[0].seconds:
         table.add_column(f"{name}, s", justify="right")
     for name in peers:
-        table.add_column(f"times faster than {name}", justify="right", style="bold")
+        table.add_column("times faster", justify="right", style="bold")
     if any(line.amount for line in lines):
         table.add_column("rate", justify="right")
     table.add_column("results")
