@@ -99,7 +99,7 @@ def report(title: str, lines: list[Line], output: str | None) -> None:
     table.add_column("line", no_wrap=True)
     for name in lines[0].seconds:
         table.add_column(f"{name}, s", justify="right")
-    for name in peers:
+    for _ in peers:
         table.add_column("times faster", justify="right", style="bold")
     if any(line.amount for line in lines):
         table.add_column("rate", justify="right")
