@@ -34,6 +34,10 @@ class Row:
     """Whether the body is causal, unless `is_causal` is False."""
     own_files: bool = True
     """Whether the reference saves the encoder half alone under the names of the whole body."""
+    table: str = "encoder.embed_tokens.weight"
+    """What our file of that half alone calls its table of embeddings."""
+    shared: str = "shared.weight"
+    """What the reference's file of the whole body calls it."""
     shifted: bool = True
     """Whether the reference's loss shifts the labels."""
     source: int = 6

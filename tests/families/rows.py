@@ -12,6 +12,7 @@ from .rows_encoders import ROWS_ENCODERS
 from .rows_modern import ROWS_MODERN
 from .rows_older import ROWS_OLDER
 from .rows_seq2seq import ROWS_SEQ2SEQ
+from .rows_special import ROWS_SPECIAL
 
 _BERT = {
     "vocab_size": VOCABULARY,
@@ -211,6 +212,7 @@ ROWS = (
     *ROWS_SEQ2SEQ,
     *ROWS_OLDER,
     *ROWS_MODERN,
+    *ROWS_SPECIAL,
 )
 BY_NAME = {row.name: row for row in ROWS}
 

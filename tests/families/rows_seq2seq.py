@@ -1,11 +1,13 @@
 """Published encoder-decoders: their halves for the suite of families, and the wholes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from .row import LONGEST, VOCABULARY, Row
+from .rows_special import PROPHETNET, straighten
 
 BART = {
     "vocab_size": VOCABULARY,
@@ -153,6 +155,8 @@ class WholeRow:
     config: dict[str, Any] = field(hash=False)
     untied: bool = False
     """Whether the output table is its own although the reference's configuration says otherwise (T5 version 1.1)."""
+    mend: Callable[[Any], None] | None = None
+    """See `Row`."""
     generation: dict[str, Any] = field(default_factory=dict, hash=False)
     """What the folder's `generation_config.json` says beside the special ids."""
 
@@ -205,4 +209,18 @@ WHOLES = (
     WholeRow("mt5", "mt5", "MT5ForConditionalGeneration", T5, untied=True),
     WholeRow("t5gemma", "t5gemma", "T5GemmaForConditionalGeneration", T5GEMMA),
     WholeRow("umt5", "umt5", "UMT5ForConditionalGeneration", T5),
+    WholeRow(
+        "prophetnet",
+        "prophetnet",
+        "ProphetNetForConditionalGeneration",
+        {**PROPHETNET, "eps": 0.1},
+        mend=straighten,
+    ),
+    WholeRow(
+        "prophetnet-three",
+        "prophetnet",
+        "ProphetNetForConditionalGeneration",
+        {**PROPHETNET, "ngram": 3, "disable_ngram_loss": True},
+        mend=straighten,
+    ),
 )

@@ -75,6 +75,13 @@ ENTRIES: dict[str, Entry] = {
         "BigBirdPegasusForCausalLM",
         "BigBirdPegasusForConditionalGeneration",
     ),
+    "prophetnet": Entry(
+        "prophetnet",
+        "ProphetNetConfig",
+        "ProphetNetEncoder",
+        "ProphetNetForCausalLM",
+        "ProphetNetForConditionalGeneration",
+    ),
     "t5gemma": Entry("t5gemma", "T5GemmaConfig", "T5GemmaEncoderModel", None, "T5GemmaForConditionalGeneration"),
     "trocr": Entry("trocr", "TrOCRConfig", None, "TrOCRForCausalLM"),
     "marian": Entry("marian", "MarianConfig", "MarianEncoder", "MarianForCausalLM", "MarianMTModel"),

@@ -129,7 +129,9 @@ class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
 
 @dataclass
 class CausalLMOutputWithCrossAttentions(ModelOutput):
-    """What a decoder with its head returns; `logits [batch, time, vocab]`."""
+    """What a decoder with its head returns; `logits [batch, time, vocab]`.
+
+    `logits_ngram [batch, streams - 1, time, vocab]` are those of further streams, where some look ahead."""
 
     loss: Any = None
     logits: Any = None
@@ -137,6 +139,7 @@ class CausalLMOutputWithCrossAttentions(ModelOutput):
     hidden_states: Any = None
     attentions: Any = None
     cross_attentions: Any = None
+    logits_ngram: Any = None
 
 
 @dataclass

@@ -17,6 +17,7 @@ from seqgraft.spec.stack import (
     TokenDropout,
     Transform,
 )
+from seqgraft.spec.streams import Streams
 from seqgraft.spec.table import parameters
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Rotary",
     "RotaryScaling",
     "Stack",
+    "Streams",
     "TokenDropout",
     "Transform",
     "graft",

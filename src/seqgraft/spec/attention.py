@@ -116,6 +116,8 @@ class Attention:
     """Which blocks a longer text sees; None means all."""
     buckets: Buckets | None = None
     """A table of this block's own; a table that all layers share is the stack's."""
+    relative: Buckets | None = None
+    """A bias on the scores by distance, in buckets, that a linear map makes of what the query is made of."""
     disentangled: Disentangled | None = None
     """What the stack's table of distances adds to the scores."""
     alibi: float | None = None
@@ -167,6 +169,12 @@ class Attention:
                 raise SpecError("Cross-attention has no positions and no window of its own.")
         if self.disentangled is not None and self.key_value_heads != self.heads:
             raise SpecError("Disentangled attention needs as many key-value heads as heads.")
+        if self.relative is not None and (
+            self.key_value_heads != self.heads or self.rotary or self.window or self.memory_width
+        ):
+            raise SpecError(
+                "Attention.relative needs self-attention with as many key-value heads as heads, and no window."
+            )
         if self.sparse is not None and (
             self.key_value_heads != self.heads
             or self.window

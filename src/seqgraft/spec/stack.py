@@ -14,6 +14,7 @@ from seqgraft.spec.convolution import Convolution
 from seqgraft.spec.disentangled import Distances
 from seqgraft.spec.feed_forward import ACTIVATIONS
 from seqgraft.spec.layer import Layer
+from seqgraft.spec.streams import Streams
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,8 @@ class Stack:
     embed_dropout: float = 0.0
     embed_dropout_first: bool = False
     """Whether that dropout comes before the embedding norm (BigBird)."""
+    streams: Streams | None = None
+    """Others beside the one that reads the text, which look ahead (ProphetNet)."""
     position_bias: Buckets | None = None
     """A bias on the scores of self-attention that all layers share; the table has one column a head."""
     distances: Distances | None = None
@@ -187,6 +190,16 @@ class Stack:
             raise SpecError("Disentangled attention needs a table of distances, but Stack.distances is None.")
         if any(layer.self_attention.sparse for layer in self.layers) and (self.causal or self.position_bias):
             raise SpecError("Attention.sparse needs a stack that is not causal and has no Stack.position_bias.")
+        relative = {layer.self_attention.relative for layer in self.layers}
+        if self.streams is None and relative != {None}:
+            raise SpecError("Attention.relative is of a stack with streams, but Stack.streams is None.")
+        if self.streams is not None:
+            learned = self.positions is not None and self.positions.kind == "learned"
+            if not self.causal or not learned or len(relative) > 1 or None in relative:
+                raise SpecError(
+                    "Stack.streams needs a causal stack with a table of positions, and Attention.relative, "
+                    "the same in all layers."
+                )
         if self.embed_norm_first and self.embed_norm is None:
             raise SpecError("Stack.embed_norm_first needs an embedding norm, but there is none.")
         if self.causal and any(layer.self_attention.window and layer.self_attention.window[1] for layer in self.layers):

@@ -17,6 +17,8 @@ def parameters(stack: Stack) -> Table:
     table: Table = {"embed.weight": (stack.vocabulary, stack.embed_width)}
     if stack.positions and stack.positions.kind == "learned":
         table["positions.weight"] = (stack.positions.rows, stack.sum_width)
+    if stack.streams:
+        table["streams.weight"] = (stack.streams.count, stack.width)
     if stack.token_types:
         table["token_types.weight"] = (stack.token_types, stack.sum_width)
     for constant in stack.constants:
@@ -96,6 +98,8 @@ def _attention(table: Table, name: str, a: Attention, width: int) -> None:
             _norm(table, f"{name}.{part}_norm", a.head_norm, width)
             if a.head_norm_spans == "each":
                 table[f"{name}.{part}_norm.weight"] = (heads, width)
+    if a.relative:
+        _linear(table, f"{name}.relative", a.relative.count * a.heads, width, True)
     if a.buckets:
         table[f"{name}.position_bias.weight"] = (a.buckets.count, a.heads)
     if a.disentangled and not a.disentangled.shared:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from seqgraft.torch.positions import bucket, slopes
 from seqgraft.torch.product import product
 from seqgraft.torch.rotary import Rotation, rotate
 from seqgraft.torch.sparse import Blocks, attend_blocks, written_out
+from seqgraft.torch.streams import Ahead, attend_ahead
 from seqgraft.torch.tables import table
 
 Linear = Callable[[Tensor], Tensor]
@@ -30,6 +32,8 @@ class View:
     """Query i sees keys 0 to i; only with as many keys as queries and no bias."""
     apart: Apart | None = None
     """How far queries and keys are apart, where scores depend on it and on the contents together."""
+    ahead: Ahead | None = None
+    """What streams see, where there are some; it then says all that there is to say."""
     blocks: Blocks | None = None
     """Which blocks see which; it then holds the mask of tokens too, and nothing else is said."""
 
@@ -157,6 +161,7 @@ class Attention(nn.Module):
         self.query_norm = self._head_norm(spec.heads)
         self.key_norm = self._head_norm(spec.key_value_heads)
         self.position_bias = table(spec.buckets.count, spec.heads) if spec.buckets else None
+        self.relative = nn.Linear(width, spec.relative.count * spec.heads) if spec.relative else None
         tangle = spec.disentangled
         self.disentangled = Disentangled(tangle, width, spec.heads, spec.head_width) if tangle else None
         self.sink = nn.Parameter(torch.zeros(spec.heads)) if spec.sink else None
@@ -213,6 +218,8 @@ class Attention(nn.Module):
         Self-attention appends to `cache`; cross-attention looks at `memory`, keys and values as `remember` makes them.
         `seen` collects the probabilities.
         """
+        if view.ahead is not None:
+            return self._streams(x, view.ahead, cache, seen)
         if memory is None:
             query, key, value = self._project(x)
             query = self._queries(query, rotation)
@@ -246,6 +253,29 @@ class Attention(nn.Module):
             probabilities=asked,
         )
         if seen is not None and probabilities is not None:
+            seen.append(probabilities)
+        return self._output(states)
+
+    def _streams(self, x: Tensor, view: Ahead, cache: LayerCache | None, seen: list[Tensor] | None) -> Tensor:
+        """x [rows, (1 + streams) * time, width] -> the same shape; the main stream's keys and values are kept."""
+        query, key, value = self._project(x)
+        query = self._queries(query, None)
+        key, value = self._keys_values(key, value, None)
+        time = view.near.shape[0]
+        main = key[:, :, :time], value[:, :, :time]
+        if cache is not None:
+            main = cache.append(*main)
+        lean = product(cast("nn.Linear", self.relative), x).view(*x.shape[:2], -1, self.spec.heads).permute(0, 3, 1, 2)
+        states, probabilities = attend_ahead(
+            query,
+            main,
+            (key[:, :, time:], value[:, :, time:]),
+            lean,
+            view,
+            self.scale,
+            self.spec.dropout if self.training else 0.0,
+        )
+        if seen is not None:
             seen.append(probabilities)
         return self._output(states)
 

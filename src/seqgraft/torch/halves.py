@@ -23,6 +23,7 @@ from seqgraft.torch.generate import GenerationMixin
 from seqgraft.torch.half import Half
 from seqgraft.torch.loss import cross_entropy
 from seqgraft.torch.stack import Memory, Record
+from seqgraft.torch.streams import streams_loss
 
 
 class EncoderModel(Half):
@@ -122,6 +123,14 @@ class CausalModel(CausalDecoding, Half, GenerationMixin):
     def _save_generation(self, staged: os.PathLike[str]) -> None:
         self.generation_config.save_pretrained(staged)
 
+    def loss(self, logits: Tensor, more: Tensor | None, labels: Tensor, count: Tensor | int | None = None) -> Tensor:
+        """Cross-entropy at labels [batch, time]; `more` are the logits of further streams, where there are some."""
+        spec = self.spec.streams
+        if spec is None:
+            return cross_entropy(logits, labels, count)
+        each = logits[:, None] if more is None else torch.cat((logits[:, None], more), 1)
+        return streams_loss(each, labels, spec, count)
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -138,17 +147,21 @@ class CausalModel(CausalDecoding, Half, GenerationMixin):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        output_ngram_logits: bool = False,
     ) -> CausalLMOutputWithCrossAttentions | tuple[Any, ...]:
         """input_ids [batch, time] -> logits [batch, time, vocabulary], and the loss of `labels` [batch, time].
 
         The label of a position is the token there; it is compared with the logits of the position before. Labels of
-        -100 count nothing. attention_mask covers the past as well as `input_ids`.
+        -100 count nothing. attention_mask covers the past as well as `input_ids`. With `output_ngram_logits`, or with
+        labels, a model whose streams look ahead gives those of each further one too, `logits_ngram`.
         """
         config = self.config
         record = Record.asked(
             config.output_hidden_states if output_hidden_states is None else output_hidden_states,
             config.output_attentions if output_attentions is None else output_attentions,
         )
+        if self.spec.streams is not None and (output_ngram_logits or labels is not None):
+            record.ahead = []
         cache = past_key_values
         if cache is None and (use_cache if use_cache is not None else False):
             cache = EncoderDecoderCache(len(self.layers))
@@ -163,9 +176,10 @@ class CausalModel(CausalDecoding, Half, GenerationMixin):
             record=record,
         )
         logits = self.logits(states)
+        more = self.logits(record.ahead[0][:, 1:]) if record.ahead else None
         loss = None
         if labels is not None:
-            loss = cross_entropy(logits, F.pad(labels, (0, 1), value=-100)[:, 1:], num_items_in_batch)
+            loss = self.loss(logits, more, F.pad(labels, (0, 1), value=-100)[:, 1:], num_items_in_batch)
         out = CausalLMOutputWithCrossAttentions(
             loss,
             logits,
@@ -173,5 +187,6 @@ class CausalModel(CausalDecoding, Half, GenerationMixin):
             None if record.states is None else tuple(record.states),
             None if record.attentions is None else tuple(record.attentions),
             tuple(record.cross_attentions) if record.cross_attentions else None,
+            more,
         )
         return out if (config.return_dict if return_dict is None else return_dict) else out.to_tuple()

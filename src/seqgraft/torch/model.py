@@ -18,7 +18,7 @@ from seqgraft.torch.foreign import as_encoder, can_take_over
 from seqgraft.torch.generate import GenerationMixin
 from seqgraft.torch.halves import CausalModel, EncoderModel
 from seqgraft.torch.link import adopted, link, unlink
-from seqgraft.torch.loss import cross_entropy, shifted
+from seqgraft.torch.loss import shifted
 from seqgraft.torch.matching import check_halves, check_kinds
 from seqgraft.torch.pair_masks import source_mask, target_mask
 from seqgraft.torch.pretrained import Pretrained
@@ -317,9 +317,11 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
+            output_ngram_logits=labels is not None,
         )
+        more = target.get("logits_ngram")
         out = Seq2SeqLMOutput(
-            None if labels is None else cross_entropy(target.logits, labels, num_items_in_batch),
+            None if labels is None else self.decoder.loss(target.logits, more, labels, num_items_in_batch),
             target.logits,
             target.past_key_values,
             target.hidden_states,

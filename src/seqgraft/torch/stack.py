@@ -24,6 +24,7 @@ from seqgraft.torch.positions import bucket, rows_of, sines
 from seqgraft.torch.product import product
 from seqgraft.torch.rotary import Rotation, rotation
 from seqgraft.torch.sparse import Blocks, blocks
+from seqgraft.torch.streams import ahead
 from seqgraft.torch.tables import table
 
 Window = tuple[int, int] | None
@@ -36,6 +37,8 @@ class Record:
     states: list[Tensor] | None = None
     attentions: list[Tensor] | None = None
     cross_attentions: list[Tensor] | None = None
+    ahead: list[Tensor] | None = None
+    """The last states of the streams that look ahead, where there are some [rows, streams, time, width]."""
 
     @classmethod
     def asked(cls, states: bool, attentions: bool) -> "Record":
@@ -91,6 +94,7 @@ class Stack(nn.Module):
         learned = spec.positions is not None and spec.positions.kind == "learned"
         self.embed = table(spec.vocabulary, spec.embed_width, spec.padding)
         self.positions = table(spec.positions.rows, width) if spec.positions and learned else None
+        self.streams = table(spec.streams.count, width) if spec.streams else None
         self.token_types = table(spec.token_types, width) if spec.token_types else None
         self.constants = nn.ModuleDict({c.name: table(c.rows, c.width or width) for c in spec.constants})
         self.embed_norm = Norm(spec.embed_norm, width) if spec.embed_norm else None
@@ -135,15 +139,22 @@ class Stack(nn.Module):
         record = record or Record()
         memory = memory or Memory()
         past = cache.get_seq_length() if cache is not None else 0
-        x = self._embed(ids, embeddings, mask, positions, token_types, past)
-        views, turns, distance = self._geometry(x, mask, positions, past)
+        streams = self.spec.streams.count if self.spec.streams else 0
+        if streams and record.ahead is None and not self.training:
+            streams = 1  # the others change nothing of what it gives
+        x = self._embed(ids, embeddings, mask, positions, token_types, past, streams)
+        time = x.shape[1] // (1 + streams)
+        views, turns, distance = self._geometry(x[:, :time], mask, positions, past)
+        relative = self.spec.layers[0].self_attention.relative
+        if streams and relative is not None:
+            views = {None: View(ahead=ahead(streams, relative, past, time, any_hidden(mask), x))}
         memory_view = see_all(any_hidden(memory.mask), x.dtype)
         beside = x
         sparse: dict[tuple[BlockSparse, int | None], Blocks] = {}
         shown = any_hidden(mask)
         for index, layer in enumerate(self._layers()):
             if record.states is not None:
-                record.states.append(x)
+                record.states.append(x[:, :time])
             if self.training and cache is None and self._skips():
                 continue
             own = layer.spec.self_attention
@@ -180,8 +191,14 @@ class Stack(nn.Module):
             x = product(self.narrow_again, x)
         x = F.dropout(x, self.spec.final_dropout, self.training)
         if record.states is not None:
-            record.states.append(x)
-        return x
+            record.states.append(x[:, :time])
+        if not streams:
+            return x
+        if record.cross_attentions is not None:
+            record.cross_attentions[:] = [seen[:, :, :time] for seen in record.cross_attentions]
+        if record.ahead is not None:
+            record.ahead.append(x[:, time:].view(x.shape[0], streams, time, -1))
+        return x[:, time : 2 * time]
 
     def logits(self, states: Tensor) -> Tensor:
         """states [..., width] -> logits [..., vocabulary]"""
@@ -189,6 +206,16 @@ class Stack(nn.Module):
             raise TypeError("This stack has no language-model head, so it has no logits.")
         out: Tensor = self.head(states)
         return out
+
+    def _with_streams(self, spec: Positions, x: Tensor, rows: Tensor | None, past: int, count: int) -> Tensor:
+        """x [rows, time, width] -> [rows, (1 + count) * time, width]: a stream's embedding and the next position's."""
+        if rows is None:
+            rows = rows_of(spec, None, past, x.shape[1], x.device)
+        table, embeddings = cast("nn.Embedding", self.positions), cast("nn.Embedding", self.streams).weight
+        following = table((rows + 1).clamp(max=spec.rows - 1))
+        # As published, the first stream has the table's last row, and the second the first one.
+        each = [(embeddings[stream - 1] + following).expand(x.shape[0], -1, -1) for stream in range(count)]
+        return torch.cat((x, *each), 1)
 
     def _convolved(self, spec: Convolution, embedded: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
         """The first layer's states with a convolution of what it read, normed."""
@@ -212,6 +239,7 @@ class Stack(nn.Module):
         positions: Tensor | None,
         token_types: Tensor | None,
         past: int,
+        streams: int = 0,
     ) -> Tensor:
         spec = self.spec
         if (ids is None) == (embeddings is None):
@@ -235,6 +263,8 @@ class Stack(nn.Module):
             raise ValueError("`token_type_ids` must be left out or 0, since this stack has no table of token types.")
         if spec.positions is not None:
             x = x + self._positions(spec.positions, x, mask, positions, past)
+            if streams:
+                x = self._with_streams(spec.positions, x, positions, past, streams)
         for constant in spec.constants:
             if constant.width is not None:
                 continue

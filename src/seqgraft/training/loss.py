@@ -7,7 +7,7 @@ from torch import Tensor
 
 from seqgraft.torch.loss import IGNORED
 from seqgraft.torch.model import EncoderDecoderModel
-from seqgraft.torch.stack import Memory
+from seqgraft.torch.stack import Memory, Record
 
 
 def token_loss(
@@ -24,8 +24,18 @@ def token_loss(
     source = model.encode(batch["input_ids"], mask)
     memory = Memory(model.bridge(source.last_hidden_state), mask)
     # No mask of the targets: they are padded on the right, where no position that counts can look.
-    states = model.decoder.states(inputs, memory=memory)
+    streams = model.decoder.spec.streams
+    record = Record(ahead=None if streams is None else [])
+    states = model.decoder.states(inputs, memory=memory, record=record)
     kept = labels != IGNORED
     targets = labels[kept]
-    logits = model.decoder.logits(states[kept]).float()
-    return F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing), len(targets)
+    count = len(targets)
+    if streams is None or not record.ahead:
+        states = states[kept]
+    else:  # each stream's states of what counts, at the same labels
+        states = record.ahead[0].transpose(1, 2)[kept][:, : streams.learned].flatten(0, 1)
+        targets = targets.repeat_interleave(streams.learned)
+        smoothing = max(smoothing, streams.smoothing)
+    logits = model.decoder.logits(states).float()
+    loss = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
+    return loss if streams is None else loss / streams.learned, count
