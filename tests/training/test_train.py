@@ -141,7 +141,7 @@ def test_loss_that_is_no_number(make, pairs, tmp_path):
     made.model.decoder.embed.weight.data.fill_(float("nan"))
     with pytest.raises(SeqgraftError, match="must be a finite number, but is nan at step 1"):
         train(made.model, made.tokenizer, pairs, output=tmp_path / "out", check=False, **FAST)
-    with pytest.raises(ConfigurationError, match="preflight.*\n.*logits are not finite"):
+    with pytest.raises(ConfigurationError, match=r"preflight.*\n.*logits are not finite"):
         train(made.model, made.tokenizer, pairs, output=tmp_path / "out", **FAST)
     assert not (tmp_path / "out").exists()
 

@@ -42,7 +42,8 @@ class Family:
     config: type[PretrainedConfig]
     encoder: Half | None
     decoder: Half | None
-    """None where the family has no such half. The decoder half has a language-model head; its spec has cross-attention when the configuration asks for it."""
+    """None where the family has no such half. The decoder half has a language-model head; its spec has cross-attention
+    when the configuration asks for it."""
     grafted: bool = False
     """Whether cross-attention is no part of the published design, and so comes by a graft."""
     sees_back: bool = False

@@ -160,9 +160,9 @@ class Attention:
         if self.window is not None and min(self.window) < 0:
             raise SpecError(f"Attention.window must hold two numbers of at least 0, but is {self.window}.")
         one_of("Attention.head_norm_spans", self.head_norm_spans, ("head", "all", "each"))
-        if self.head_norm is not None and self.head_norm_spans == "each":
-            if self.head_norm.bias or not self.head_norm.weight:
-                raise SpecError("Attention.head_norm must have a weight and no bias when each head has its own.")
+        norm = self.head_norm if self.head_norm_spans == "each" else None
+        if norm is not None and (norm.bias or not norm.weight):
+            raise SpecError("Attention.head_norm must have a weight and no bias when each head has its own.")
         if self.memory_width is not None:
             at_least("Attention.memory_width", self.memory_width, 1)
             if self.rotary or self.window or self.sparse or self.buckets or self.alibi or self.disentangled:
