@@ -174,9 +174,7 @@ WHOLES = (
     WholeRow("plbart", "plbart", "PLBartForConditionalGeneration", {**BART, "decoder_start_token_id": 4}),
     WholeRow("mvp", "mvp", "MvpForConditionalGeneration", BART),
     WholeRow("blenderbot-small", "blenderbot-small", "BlenderbotSmallForConditionalGeneration", BART),
-    WholeRow(
-        "blenderbot", "blenderbot", "BlenderbotForConditionalGeneration", {**BART, "encoder_no_repeat_ngram_size": 0}
-    ),
+    WholeRow("blenderbot", "blenderbot", "BlenderbotForConditionalGeneration", BART),
     WholeRow("pegasus", "pegasus", "PegasusForConditionalGeneration", {**BART, "scale_embedding": True}),
     WholeRow("m2m_100", "m2m_100", "M2M100ForConditionalGeneration", BART, generation={"forced_bos_token_id": 9}),
     WholeRow("marian", "marian", "MarianMTModel", {**BART, "pad_token_id": 1, "decoder_start_token_id": 1}),

@@ -37,7 +37,7 @@ SETTINGS = {
     "pad_token_id": 0,
     "decoder_start_token_id": 101,
     "bad_words_ids": [[7], [8, 9]],
-    "encoder_no_repeat_ngram_size": 2,
+    "encoder_repetition_penalty": 1.5,
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from seqgraft import EncoderDecoderModel
+from seqgraft.errors import GenerationError
 
 from .pairs import DECODERS, END, PAD, REFERENCE_ENCODERS, reference_pair, source
 
@@ -87,3 +88,35 @@ def test_rows_are_filled_with_padding_of_id_0(tmp_path: Path) -> None:
     ended = (other == END).cumsum(1) - (other == END).long() > 0
     assert bool(ended.any())
     assert torch.equal(mine, other.masked_fill(ended, 0))
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_no_ngram_of_the_source_comes(tmp_path: Path, size: int, beams: int) -> None:
+    theirs = reference_pair("bert", "bert", seed=7)
+    theirs.save_pretrained(tmp_path)
+    ours = EncoderDecoderModel.from_pretrained(tmp_path)
+    changed = 0
+    fixed = {"num_beams": beams, "max_new_tokens": 12, "bad_words_ids": [[PAD]]}
+    for seed in range(4):
+        ids = torch.randint(3, 60, (3, 40), generator=torch.Generator().manual_seed(seed))
+        ids[:, 20:] = ours.generate(ids[:, :20], **{**fixed, "max_new_tokens": 20, "min_new_tokens": 20})[:, 1:21]
+        ids = ids.masked_fill(ids == PAD, 5)
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        asked = {**inputs, **fixed, "encoder_no_repeat_ngram_size": size}
+        mine, other = ours.generate(**asked), theirs.generate(**asked)
+        assert torch.equal(mine, other)
+        changed += not torch.equal(mine, ours.generate(**inputs, **fixed))
+    assert changed or size == 3
+
+
+def test_ngrams_of_a_source_need_its_ids_in_one_vocabulary(tmp_path: Path) -> None:
+    theirs = reference_pair("bert", "bert", seed=7)
+    theirs.save_pretrained(tmp_path)
+    ours = EncoderDecoderModel.from_pretrained(tmp_path)
+    states = ours.encode(**source("bert"))
+    with pytest.raises(GenerationError, match="needs the `input_ids` of a source, but there are none"):
+        ours.generate(encoder_outputs=states, encoder_no_repeat_ngram_size=2)
+    ours.encoder.resize_token_embeddings(70)
+    with pytest.raises(GenerationError, match=r"needs one vocabulary for both halves, but they have 70 and \d+ tokens"):
+        ours.generate(**source("bert"), encoder_no_repeat_ngram_size=2)

@@ -123,6 +123,7 @@ class GenerationMixin:
             eos_token_ids=ids.eos,
             device=self.device,
             prompt_mask=rows.mask,
+            source_ids=_shared_vocabulary(self.config, given) if config.encoder_no_repeat_ngram_size else None,
             custom=logits_processor,
         )
         details = bool(config.return_dict_in_generate)
@@ -218,6 +219,18 @@ class GenerationMixin:
         if mask is not None and tuple(mask.shape) != tuple(states.shape[:2]):
             raise GenerationError(f"`attention_mask` must be {list(states.shape[:2])}, but is {list(mask.shape)}.")
         return Source(outputs, moved(mask, self.device), len(states))
+
+
+def _shared_vocabulary(config: Any, given: dict[str, Any]) -> Tensor | None:
+    """The source's ids, when they mean to the decoder what they mean to the encoder."""
+    sizes = [getattr(getattr(config, side, None), "vocab_size", None) for side in ("encoder", "decoder")]
+    if sizes[0] != sizes[1]:
+        raise GenerationError(
+            "`encoder_no_repeat_ngram_size` needs one vocabulary for both halves, but they have "
+            f"{sizes[0]} and {sizes[1]} tokens."
+        )
+    found: Tensor | None = given.get("input_ids")
+    return found
 
 
 def _position_limit(halves: tuple[Any, ...]) -> int | None:

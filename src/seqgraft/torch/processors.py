@@ -137,16 +137,41 @@ class NoRepeatNGramLogitsProcessor(LogitsProcessor):
         if ngram_size < 1:
             raise GenerationError(f"`no_repeat_ngram_size` must be at least 1, but is {ngram_size}.")
         self.ngram_size = ngram_size
+        self.shortest = ngram_size
+
+    def _windows(self, input_ids: Tensor) -> Tensor:
+        """The n-grams that may not come again, [rows, windows, ngram_size]."""
+        return input_ids.unfold(1, self.ngram_size, 1)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         time, vocab = input_ids.shape[1], scores.shape[-1]
-        if time < self.ngram_size:
+        if time < self.shortest:
             return scores
-        windows = input_ids.unfold(1, self.ngram_size, 1)  # [rows, windows, ngram_size]
+        windows = self._windows(input_ids)
         suffix = input_ids[:, time + 1 - self.ngram_size :]
         matching = (windows[..., :-1] == suffix[:, None]).all(dim=-1)
         ends = torch.where(matching, windows[..., -1].clamp(max=vocab), vocab)  # [rows, windows]
         return functional.pad(scores, (0, 1)).scatter_(1, ends, _BANNED)[:, :vocab]
+
+
+class EncoderNoRepeatNGramLogitsProcessor(NoRepeatNGramLogitsProcessor):
+    """Forbids the token that would copy an n-gram of the row's source (Roller et al. 2020, Blenderbot).
+
+    `encoder_input_ids [sources, source_time]`: rows are source-major.
+    """
+
+    def __init__(self, encoder_ngram_size: int, encoder_input_ids: Tensor) -> None:
+        if encoder_ngram_size < 1:
+            raise GenerationError(f"`encoder_no_repeat_ngram_size` must be at least 1, but is {encoder_ngram_size}.")
+        super().__init__(encoder_ngram_size)
+        self.shortest = encoder_ngram_size - 1
+        short = encoder_input_ids.shape[1] < encoder_ngram_size
+        self._source = None if short else encoder_input_ids.unfold(1, encoder_ngram_size, 1)
+
+    def _windows(self, input_ids: Tensor) -> Tensor:
+        if self._source is None:
+            return input_ids.new_empty((len(input_ids), 0, self.ngram_size))
+        return self._source.to(input_ids.device).repeat_interleave(len(input_ids) // len(self._source), 0)
 
 
 class MinLengthLogitsProcessor(LogitsProcessor):
@@ -249,6 +274,7 @@ def build(
     eos_token_ids: Sequence[int],
     device: Any,
     prompt_mask: Tensor | None = None,
+    source_ids: Tensor | None = None,
     custom: Sequence[Any] | None = None,
 ) -> LogitsProcessorList:
     """The processors that a filled `GenerationConfig` asks for, in the field's order, `custom` ones in their place.
@@ -263,6 +289,12 @@ def build(
         made.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty, padding))
     if config.no_repeat_ngram_size > 0:
         made.append(NoRepeatNGramLogitsProcessor(config.no_repeat_ngram_size))
+    if config.encoder_no_repeat_ngram_size > 0:
+        if source_ids is None:
+            raise GenerationError(
+                "`encoder_no_repeat_ngram_size` needs the `input_ids` of a source, but there are none."
+            )
+        made.append(EncoderNoRepeatNGramLogitsProcessor(config.encoder_no_repeat_ngram_size, source_ids))
     if config.bad_words_ids is not None:
         made.append(NoBadWordsLogitsProcessor(config.bad_words_ids, eos_token_ids))
     if eos_token_ids and config.min_length > 0:
