@@ -280,9 +280,15 @@ def pad_of(row: Row) -> int:
     return getattr(reference_config(row, "encoder"), "pad_token_id", None) or 0
 
 
+MEASURED: list[float] = []
+"""Every distance that was asked for, for the page of families (`tests/torch/conftest.py`)."""
+
+
 def distance(ours: torch.Tensor, theirs: torch.Tensor, floor: float = 0.0) -> float:
     """The largest difference, relative to the largest value."""
     assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
     assert bool(ours.isfinite().all())
     scale = max(float(theirs.detach().abs().max()), floor)
-    return float((ours.detach().double() - theirs.detach().double()).abs().max()) / (scale or 1.0)
+    apart = float((ours.detach().double() - theirs.detach().double()).abs().max()) / (scale or 1.0)
+    MEASURED.append(apart)
+    return apart

@@ -1,5 +1,8 @@
 """Tiny models of the reference and ours, each made and saved once a session."""
 
+import json
+import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ import pytest
 from seqgraft.families import ENTRIES
 from seqgraft.torch.auto import model_class
 
-from ..families.rows import Row, reference_model
+from ..families.rows import MEASURED, Row, reference_model
 
 
 class Made:
@@ -42,3 +45,24 @@ class Made:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(tmp_path_factory.mktemp("made"))
+
+
+PARITY = os.environ.get("SEQGRAFT_PARITY")
+"""A file for the largest distance of each family's states and logits from the reference's: `docs/parity.json`."""
+_largest: dict[str, float] = {}
+
+
+@pytest.fixture(autouse=True)
+def parity(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Note what the tests of states and logits measure, when a file is asked for."""
+    MEASURED.clear()
+    yield
+    if PARITY and request.node.originalname in ("test_encoder", "test_decoder") and MEASURED:
+        row: Row = request.node.callspec.params["row"]
+        _largest[row.model_type] = max(_largest.get(row.model_type, 0.0), *MEASURED)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if PARITY and _largest:
+        rounded = {name: float(f"{value:.1e}") for name, value in sorted(_largest.items())}
+        Path(PARITY).write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")
