@@ -129,9 +129,7 @@ class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
 
 @dataclass
 class CausalLMOutputWithCrossAttentions(ModelOutput):
-    """What a decoder with its head returns; `logits [batch, time, vocab]`.
-
-    `logits_ngram [batch, streams - 1, time, vocab]` are those of further streams, where some look ahead."""
+    """What a decoder with its head returns; `logits [batch, time, vocab]`."""
 
     loss: Any = None
     logits: Any = None
@@ -139,6 +137,14 @@ class CausalLMOutputWithCrossAttentions(ModelOutput):
     hidden_states: Any = None
     attentions: Any = None
     cross_attentions: Any = None
+
+
+@dataclass
+class CausalLMOutputWithStreams(CausalLMOutputWithCrossAttentions):
+    """What a decoder returns whose further streams look ahead (ProphetNet): theirs beside the first one's.
+
+    `logits_ngram [batch, streams - 1, time, vocab]`."""
+
     logits_ngram: Any = None
 
 

@@ -16,6 +16,7 @@ from seqgraft.generation.outputs import (
     BaseModelOutput,
     BaseModelOutputWithPooling,
     CausalLMOutputWithCrossAttentions,
+    CausalLMOutputWithStreams,
 )
 from seqgraft.torch.cache import EncoderDecoderCache
 from seqgraft.torch.decoding import CausalDecoding
@@ -180,13 +181,14 @@ class CausalModel(CausalDecoding, Half, GenerationMixin):
         loss = None
         if labels is not None:
             loss = self.loss(logits, more, F.pad(labels, (0, 1), value=-100)[:, 1:], num_items_in_batch)
-        out = CausalLMOutputWithCrossAttentions(
+        values = (
             loss,
             logits,
             cache,
             None if record.states is None else tuple(record.states),
             None if record.attentions is None else tuple(record.attentions),
             tuple(record.cross_attentions) if record.cross_attentions else None,
-            more,
         )
+        plain = CausalLMOutputWithCrossAttentions
+        out = plain(*values) if more is None else CausalLMOutputWithStreams(*values, more)
         return out if (config.return_dict if return_dict is None else return_dict) else out.to_tuple()
