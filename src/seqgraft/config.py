@@ -100,6 +100,15 @@ class EncoderDecoderConfig(PretrainedConfig):
         own = getattr(self, name, None)
         return own if own is not None else getattr(self.decoder, name, None)
 
+    def needed(self, name: str) -> int:
+        """A special id that decoder inputs are made with; ConfigurationError when nobody said it."""
+        value = self.special(name)
+        if value is None:
+            raise ConfigurationError(
+                f"Decoder inputs are made of labels with `{name}`, which is not set: set `model.config.{name}`."
+            )
+        return int(value)
+
     @classmethod
     def from_encoder_decoder_configs(
         cls, encoder_config: PretrainedConfig, decoder_config: PretrainedConfig, **kwargs: Any

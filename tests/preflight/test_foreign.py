@@ -58,7 +58,7 @@ def with_ids(model):
 
 @pytest.mark.parametrize("kind", ["tensor", "tuple", "dict"])
 @pytest.mark.parametrize("toy", [Toy, Named])
-def test_a_module_of_ones_own(kind, toy):
+def test_a_module_of_ones_own(kind, toy, tmp_path):
     torch.manual_seed(0)
     module = toy(kind=kind)
     model = seqgraft.EncoderDecoderModel(encoder=module, decoder=decoder(), encoder_width=12)
@@ -76,7 +76,7 @@ def test_a_module_of_ones_own(kind, toy):
     assert made.shape[0] == 2
     assert model.to(torch.bfloat16).encoder.dtype is torch.bfloat16
     with pytest.raises(CheckpointError, match="cannot be written as one folder"):
-        model.save_pretrained("/tmp/nowhere-at-all")
+        model.save_pretrained(tmp_path / "nowhere")
 
 
 def test_a_graft_reads_its_width():

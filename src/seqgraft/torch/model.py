@@ -213,16 +213,8 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
 
         Raises ValueError when the start id or the padding id is not known.
         """
-        start = None if self.config.wraps else self._needed_id("decoder_start_token_id")
-        return shifted(labels, start, self._needed_id("pad_token_id"))
-
-    def _needed_id(self, name: str) -> int:
-        value = self.config.special(name)
-        if value is None:
-            raise ConfigurationError(
-                f"Decoder inputs are made of labels with `{name}`, which is not set: set `model.config.{name}`."
-            )
-        return int(value)
+        start = None if self.config.wraps else self.config.needed("decoder_start_token_id")
+        return shifted(labels, start, self.config.needed("pad_token_id"))
 
     def encode(
         self,
