@@ -46,6 +46,7 @@ def run(table, o):
         sequence_bias=o.sequence_bias,
         repetition_penalty=o.repetition_penalty,
         no_repeat_ngram_size=o.no_repeat_ngram_size,
+        encoder_no_repeat_ngram_size=0,
         bad_words_ids=o.bad_words_ids,
         min_length=o.min_length,
         min_new_tokens=o.min_new_tokens,
