@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from seqgraft.errors import ConfigurationError, SpecError
 from seqgraft.spec.attention import Attention
+from seqgraft.spec.experts import Experts
 from seqgraft.spec.layer import Inserted, Layer
 from seqgraft.spec.stack import Stack
 
@@ -102,7 +103,8 @@ def _grafted(layer: Layer, memory_width: int, width: int, how: Graft) -> Layer:
         return replace(layer, merged=True)
     cross = _cross(layer.self_attention, memory_width, how)
     if kind == "inserted":
-        inner = getattr(layer.feed_forward, "each", layer.feed_forward)  # of experts, one
+        forward = layer.feed_forward
+        inner = forward.each if isinstance(forward, Experts) else forward
         return replace(layer, inserted=Inserted(cross, inner, layer.norm, how.gate))
     if not between:
         where = "side by side" if layer.order == "parallel" else "with norms after their residuals"
