@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from seqgraft.errors import ConfigurationError
 from seqgraft.families.activations import activation
+from seqgraft.families.causal import heads_divide
 from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.families.family import Family, Half
 from seqgraft.families.naming import Names, Rule, rename, tensor
@@ -38,11 +39,7 @@ class BertConfig(PretrainedConfig):
                 f"`position_embedding_type` must be 'absolute', but is {self.position_embedding_type!r}: "
                 "relative positions of this kind are not supported."
             )
-        if self.hidden_size % self.num_attention_heads:
-            raise ConfigurationError(
-                f"`num_attention_heads` must divide `hidden_size` ({self.hidden_size}), "
-                f"but is {self.num_attention_heads}."
-            )
+        heads_divide(self)
 
 
 def positions(config: BertConfig) -> Positions:

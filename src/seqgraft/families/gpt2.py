@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import ClassVar
 
-from seqgraft.errors import ConfigurationError
 from seqgraft.families.activations import activation
+from seqgraft.families.causal import heads_divide
 from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.families.family import Family, Half
 from seqgraft.families.naming import Names, Rule, rename, stacked, turned
@@ -42,8 +42,7 @@ class GPT2Config(PretrainedConfig):
     eos_token_id: int | list[int] | None = 50256
 
     def _check(self) -> None:
-        if self.n_embd % self.n_head:
-            raise ConfigurationError(f"`n_head` must divide `n_embd` ({self.n_embd}), but is {self.n_head}.")
+        heads_divide(self)
 
 
 def encoder(config: GPT2Config) -> Stack:
