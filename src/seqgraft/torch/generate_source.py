@@ -1,0 +1,118 @@
+"""What a call to `generate` brings: its arguments sorted, and the encoder's view of the source."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqgraft.errors import GenerationError
+from seqgraft.generation.config import GenerationConfig
+from seqgraft.generation.outputs import BaseModelOutput
+from seqgraft.generation.resolve import SpecialIds
+from seqgraft.torch.search_prompt import INPUTS, inferred_mask, moved
+
+# Arguments that the field has and that are not supported yet: None is what a caller that wraps `generate` passes.
+LATER = (
+    "prefix_allowed_tokens_fn",
+    "synced_gpus",
+    "assistant_model",
+    "assistant_tokenizer",
+    "tokenizer",
+    "negative_prompt_ids",
+    "negative_prompt_attention_mask",
+    "custom_generate",
+    "past_key_values",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the encoder gave: `mask [sources, source_time]`, None where every position counts."""
+
+    outputs: BaseModelOutput
+    mask: Tensor | None
+    sources: int
+
+
+def sorted_arguments(
+    kwargs: dict[str, Any], own: GenerationConfig, given: GenerationConfig | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The model's inputs and the settings of a call; TypeError for what is neither.
+
+    Settings are the fields of the model's `own` configuration and of the one `given` to the call.
+    """
+    inputs, call, unknown = {}, {}, []
+    for name, value in kwargs.items():
+        if name in INPUTS:
+            inputs[name] = value
+        elif own.has(name) or (given is not None and given.has(name)):
+            call[name] = value
+        elif name not in LATER:
+            unknown.append(name)
+        elif value is not None:
+            raise GenerationError(f"`{name}` is not supported yet, but is {value!r}.")
+    if unknown:
+        raise TypeError(f"generate() got unexpected arguments: {', '.join(unknown)}.")
+    return inputs, call
+
+
+def encoded_source(
+    encode: Callable[..., BaseModelOutput],
+    given: dict[str, Any],
+    config: GenerationConfig,
+    ids: SpecialIds,
+    *,
+    encoder_config: Any,
+    device: torch.device,
+) -> Source:
+    """Run the encoder on the inputs `given` (or take its outputs from them), padding masked.
+
+    Raises GenerationError unless exactly one of `input_ids`, `inputs_embeds`, `encoder_outputs` is the source.
+    """
+    input_ids, embeds = given.get("input_ids"), given.get("inputs_embeds")
+    outputs, mask = given.get("encoder_outputs"), given.get("attention_mask")
+    if outputs is not None:
+        if not hasattr(outputs, "last_hidden_state"):  # a tuple or a dictionary of the same
+            outputs = BaseModelOutput(*outputs) if isinstance(outputs, tuple) else BaseModelOutput(**outputs)
+    elif (input_ids is None) == (embeds is None):
+        have = "both `input_ids` and `inputs_embeds`" if embeds is not None else "no source"
+        raise GenerationError(
+            f"generate() needs one of `input_ids`, `inputs_embeds`, `encoder_outputs`, but has {have}."
+        )
+    if mask is None and input_ids is not None:
+        pad, ends = getattr(encoder_config, "pad_token_id", None), getattr(encoder_config, "eos_token_id", None)
+        mask = inferred_mask(input_ids, *((ids.pad, ids.eos) if pad is None else (pad, ends)))
+    if outputs is None:
+        outputs = encode(
+            input_ids=moved(input_ids, device),
+            attention_mask=moved(mask, device),
+            inputs_embeds=moved(embeds, device),
+            token_type_ids=moved(given.get("token_type_ids"), device),
+            position_ids=moved(given.get("position_ids"), device),
+            output_attentions=bool(config.return_dict_in_generate and config.output_attentions),
+            output_hidden_states=bool(config.return_dict_in_generate and config.output_hidden_states),
+        )
+    states = outputs.last_hidden_state
+    if mask is not None and tuple(mask.shape) != tuple(states.shape[:2]):
+        raise GenerationError(f"`attention_mask` must be {list(states.shape[:2])}, but is {list(mask.shape)}.")
+    return Source(outputs, moved(mask, device), len(states))
+
+
+def shared_vocabulary(config: Any, given: dict[str, Any]) -> Tensor | None:
+    """The source's ids, when they mean to the decoder what they mean to the encoder."""
+    sizes = [getattr(getattr(config, side, None), "vocab_size", None) for side in ("encoder", "decoder")]
+    if sizes[0] != sizes[1]:
+        raise GenerationError(
+            "`encoder_no_repeat_ngram_size` needs one vocabulary for both halves, but they have "
+            f"{sizes[0]} and {sizes[1]} tokens."
+        )
+    found: Tensor | None = given.get("input_ids")
+    return found
+
+
+def position_limit(halves: tuple[Any, ...]) -> int | None:
+    """How many positions the last half has that says so."""
+    limits = (getattr(half, "max_position_embeddings", None) for half in reversed(halves))
+    return next((limit for limit in limits if limit is not None), None)
