@@ -35,6 +35,7 @@ _COMMON: dict[str, Any] = {
     "architectures": None,
     "graft": None,
     "whole": None,
+    "new_parameters": None,
 }
 """Fields that every configuration has. They are written only where they differ from these defaults."""
 
@@ -175,6 +176,8 @@ class PretrainedConfig:
     graft: dict[str, Any] | None
     whole: str | None
     """The model_type of the published encoder-decoder that a pair is, or that a half is a part of."""
+    new_parameters: list[str] | None
+    """Of a pair's half: patterns of what no checkpoint gave beside the graft, which training takes for new."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -162,7 +162,9 @@ def _decoder(source: Any, arguments: dict[str, Any], width: int, fallback: Pretr
                 f"cross-attention, but says {said}."
             )
         config.graft = {"init": graft.init}
-    return CausalModel.from_pretrained(source, config=config, **arguments)
+    made = CausalModel.from_pretrained(source, config=config, **arguments)
+    made.config.new_parameters = list(made.missing)
+    return made
 
 
 def _apply(model: EncoderDecoderModel, both: dict[str, Any], encoder: bool, decoder: bool) -> None:

@@ -49,6 +49,8 @@ class Half(Stack, Pretrained):
         self.config = config
         self.carried: dict[str, Tensor] = {}
         """Tensors of the checkpoint that nothing here computes with, written back when it is saved."""
+        self.missing: tuple[str, ...] = ()
+        """Canonical names that the checkpoint lacked and that were made, the graft's aside."""
         self.pooler: nn.ModuleDict | None = None
         if fill:
             self.to_empty(device=device)
@@ -141,6 +143,7 @@ class Half(Stack, Pretrained):
         with TorchReader(files) as reader:
             filling.fill(reader, dtype or dtype_of(files), device)
         model.carried = filling.carried
+        model.missing = tuple(name for name in filling.plan.missing if name not in graft)
         model._after_loading(device)
         tell_fresh(f"The {cls.side}", source, filling)
         if graft and Graft.read(config.graft).init == "self_attention":

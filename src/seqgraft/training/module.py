@@ -1,6 +1,6 @@
 """The training step as Lightning sees it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -10,9 +10,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from seqgraft.errors import SeqgraftError
 from seqgraft.torch.model import EncoderDecoderModel
-from seqgraft.training.groups import rate_groups
+from seqgraft.training.groups import Rate, factors, rate_groups
 from seqgraft.training.loss import token_loss
-from seqgraft.training.schedule import Budget, Decay, factor
+from seqgraft.training.schedule import Budget, Decay
 
 
 class Seq2SeqModule(lightning.LightningModule):
@@ -30,11 +30,14 @@ class Seq2SeqModule(lightning.LightningModule):
         decay: Decay,
         label_smoothing: float,
         gradient_clip: float | None,
+        rates: Sequence[str | Rate] = (),
+        adam_beta2: float = 0.98,
     ) -> None:
         super().__init__()
         self.model = model
         self.budget = budget
-        self.rates = {"rate": learning_rate, "new_rate": new_learning_rate, "decay": weight_decay}
+        self.rates: dict[str, Any] = {"rate": learning_rate, "new_rate": new_learning_rate, "rates": rates}
+        self.weight_decay, self.adam_beta2 = weight_decay, adam_beta2
         self.warmup, self.decay = warmup, decay
         self.label_smoothing = label_smoothing
         self.gradient_clip = gradient_clip
@@ -56,22 +59,12 @@ class Seq2SeqModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW, and its schedule, stepped after every step."""
-        groups = rate_groups(self.model, **self.rates)
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-8, fused=True)
-        schedule = LambdaLR(optimizer, self._factor)
+        groups = rate_groups(self.model, decay=self.weight_decay, **self.rates)
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, self.adam_beta2), eps=1e-8, fused=True)
+        schedule = LambdaLR(optimizer, factors(groups, self.budget, warmup=self.warmup, decay=self.decay))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
         """By the norm of all gradients. (Lightning's own refuses fused optimizers in mixed precision.)"""
         if self.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.gradient_clip)
-
-    def _factor(self, step: int) -> float:
-        # The share that is over when the step ends, so that the first one moves and the last one still does a little.
-        done = self.budget.done(step)
-        floor = 1 / (self.budget.steps + 1)
-        return (
-            factor(max(done, floor), warmup=self.warmup, decay=self.decay)
-            if self.warmup
-            else factor(done, warmup=0.0, decay=self.decay)
-        )

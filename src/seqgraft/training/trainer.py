@@ -21,6 +21,7 @@ from seqgraft.torch.model import EncoderDecoderModel
 from seqgraft.torch.weights import stale_weights
 from seqgraft.training import schedule
 from seqgraft.training.data import TokenizedPairs
+from seqgraft.training.groups import Rate, assigned
 from seqgraft.training.groups import freeze as freeze_named
 from seqgraft.training.initial import set_output_prior
 from seqgraft.training.metrics import mean_loss
@@ -84,6 +85,8 @@ def train(
     label_smoothing: float = 0.0,
     gradient_clip: float | None = 1.0,
     freeze: Sequence[str] = (),
+    rates: Sequence[str | Rate] = (),
+    adam_beta2: float = 0.98,
     dropout: bool = True,
     output_prior: bool = False,
     precision: Literal["float32", "bfloat16"] = "float32",
@@ -111,7 +114,10 @@ def train(
         learning_rate: of pretrained weights; `new_learning_rate` of the graft, the bridge and a fresh head (default:
             ten times as much).
         warmup: the share of the training in which the rate rises.
-        freeze: patterns of canonical parameter names, `encoder.*` for one.
+        freeze: patterns of canonical parameter names, `encoder.*` for one; `new` and `pretrained` mean all of those.
+        rates: learning rates by such patterns, `decoder.*.cross_attention.*=1e-3` (see `groups.Rate`); the last one
+            that matches a parameter counts.
+        adam_beta2: how slowly AdamW's second moment forgets (beta 1 is 0.9).
         dropout: False switches it off, which serves short trainings.
         output_prior: start the output's bias at the logarithm of the labels' frequencies (`set_output_prior`); for a
             fresh head.
@@ -137,6 +143,7 @@ def train(
     from seqgraft.training.quiet import quiet
     from seqgraft.training.stopping import Stopper
 
+    rates = [str(Rate.parse(rate)) for rate in rates]
     settings = {
         name: value
         for name, value in locals().items()
@@ -164,6 +171,7 @@ def train(
     where = model.device
     try:
         freeze_named(model, freeze)
+        assigned(model, rate=0.0, new_rate=0.0, rates=rates)  # patterns that match nothing
         if check:
             _preflight(model, tokenizer, _placed(device))
     except BaseException:
@@ -182,6 +190,8 @@ def train(
         decay=decay,
         label_smoothing=label_smoothing,
         gradient_clip=gradient_clip,
+        rates=rates,
+        adam_beta2=adam_beta2,
     )
     meter, stopper = Meter(), Stopper()
     try:
