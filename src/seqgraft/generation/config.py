@@ -11,6 +11,7 @@ from seqgraft import folders
 from seqgraft.errors import GenerationError
 from seqgraft.generation.fields import EXTRA_OUTPUTS, METADATA, PUBLISHED, UNSUPPORTED
 from seqgraft.generation.rules import faults, remarks
+from seqgraft.generation.watermarking import WatermarkingConfig
 
 FILE = "generation_config.json"
 
@@ -41,6 +42,8 @@ class GenerationConfig:
         self.validate({name for name, value in vars(self).items() if value is not None})
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "watermarking_config" and value is not None:
+            value = WatermarkingConfig.of(value)
         super().__setattr__(name, value)
         if not name.startswith("_") and name not in ("on_change", *METADATA) and self.on_change is not None:
             self.on_change(name, value)
@@ -163,6 +166,8 @@ class GenerationConfig:
 
 def _plain(value: Any) -> Any:
     """The value in JSON's words: the token tuples that key `sequence_bias` become pairs, as its other spelling has."""
+    if isinstance(value, WatermarkingConfig):
+        return value.to_dict()
     if isinstance(value, Mapping):
         if any(isinstance(key, tuple) for key in value):
             return [[list(key), bias] for key, bias in value.items()]

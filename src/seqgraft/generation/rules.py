@@ -3,7 +3,9 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from seqgraft.errors import GenerationError
 from seqgraft.generation.fields import ARGUMENTS, BEAMS_ONLY, EXTRA_OUTPUTS, SAMPLING_ONLY
+from seqgraft.generation.watermarking import WatermarkingConfig
 
 _AT_LEAST = {
     "max_length": 1,
@@ -14,6 +16,17 @@ _AT_LEAST = {
     "num_return_sequences": 1,
     "top_k": 0,
     "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+}
+_POSITIVE = ("temperature", "repetition_penalty", "encoder_repetition_penalty", "max_time")
+# Setting -> (lowest, highest, whether the lowest itself is allowed, whether the highest is).
+_BETWEEN = {
+    "top_p": (0, 1, True, True),
+    "min_p": (0, 1, True, True),
+    "top_h": (0, 1, False, True),
+    "typical_p": (0, 1, False, True),
+    "epsilon_cutoff": (0, 1, True, False),
+    "eta_cutoff": (0, 1, True, False),
 }
 
 
@@ -57,17 +70,42 @@ def _single(config: Any) -> Iterator[str]:
             yield f"`{name}` must be an integer of at least {least}, but is {value!r}."
     if config.early_stopping not in (None, True, False, "never"):
         yield f"`early_stopping` must be True, False or 'never', but is {config.early_stopping!r}."
-    for name in ("temperature", "repetition_penalty", "max_time"):
+    for name in _POSITIVE:
         value = getattr(config, name)
         if value is not None and not (isinstance(value, (int, float)) and value > 0):
             hint = " (for greedy search set `do_sample=False`)" if name == "temperature" and value == 0 else ""
             yield f"`{name}` must be more than 0, but is {value!r}{hint}."
-    if config.top_p is not None and not (isinstance(config.top_p, (int, float)) and 0 <= config.top_p <= 1):
-        yield f"`top_p` must be between 0 and 1, but is {config.top_p!r}."
+    for name, (low, high, with_low, with_high) in _BETWEEN.items():
+        value = getattr(config, name)
+        edge = (value == low and with_low) or (value == high and with_high)
+        if value is None or (_number(value) and (low < value < high or edge)):
+            continue
+        least = f"at least {low}" if with_low else f"more than {low}"
+        most = f"at most {high}" if with_high else f"less than {high}"
+        span = f"between {low} and {high}" if with_low and with_high else f"{least} and {most}"
+        yield f"`{name}` must be {span}, but is {value!r}."
     if config.length_penalty is not None and not isinstance(config.length_penalty, (int, float)):
         yield f"`length_penalty` must be a number, but is {config.length_penalty!r}."
     if config.bad_words_ids is not None and not _words(config.bad_words_ids):
         yield f"`bad_words_ids` must be a list of lists of token ids, but is {config.bad_words_ids!r}."
+    for name in ("suppress_tokens", "begin_suppress_tokens"):
+        value = getattr(config, name)
+        if value is not None and not _tokens(value):
+            yield f"`{name}` must be a list of token ids, but is {value!r}."
+    texts = config.stop_strings
+    if texts is not None and not _texts(texts):
+        yield f"`stop_strings` must be a text or a list of texts that are not empty, but is {texts!r}."
+    decay = config.exponential_decay_length_penalty
+    if decay is not None and not _decay(decay):
+        yield (
+            "`exponential_decay_length_penalty` must be (a number of tokens of at least 0, a factor above 0), but is "
+            f"{decay!r}."
+        )
+    if config.watermarking_config is not None:
+        try:
+            WatermarkingConfig.of(config.watermarking_config).validate()
+        except GenerationError as error:
+            yield str(error)
     for name in ARGUMENTS:
         if name in vars(config):
             yield f"`{name}` is an argument of `generate`, not a setting: pass it there."
@@ -85,15 +123,32 @@ def _paired(config: Any) -> Iterator[str]:
             yield f"`num_return_sequences` must be at most `num_beams` ({beams}), but is {returned}."
 
 
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _tokens(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(i, int) and i >= 0 for i in value)
+
+
 def _words(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) > 0 and all(_tokens(w) and len(w) > 0 for w in value)
+
+
+def _texts(value: Any) -> bool:
+    texts = [value] if isinstance(value, str) else value
     return (
-        isinstance(value, (list, tuple))
-        and len(value) > 0
-        and all(
-            isinstance(word, (list, tuple)) and len(word) > 0 and all(isinstance(i, int) and i >= 0 for i in word)
-            for word in value
-        )
+        isinstance(texts, (list, tuple))
+        and len(texts) > 0
+        and all(isinstance(text, str) and len(text) > 0 for text in texts)
     )
+
+
+def _decay(value: Any) -> bool:
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        return False
+    start, factor = value
+    return isinstance(start, int) and start >= 0 and _number(factor) and factor > 0
 
 
 def _idle(config: Any, names: dict[str, Any], switch: str, wanted: str, given: Collection[str] | None) -> Iterator[str]:

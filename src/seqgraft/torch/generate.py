@@ -49,15 +49,19 @@ class GenerationMixin:
         logits_processor: list[Any] | None = None,
         stopping_criteria: list[Any] | None = None,
         *,
+        prefix_allowed_tokens_fn: Callable[[int, Tensor], Any] | None = None,
         streamer: BaseStreamer | None = None,
+        tokenizer: Any = None,
         **kwargs: Any,
     ) -> Any:
         """Generate ids [batch * num_return_sequences, time], the prompt first; or an output with
         `return_dict_in_generate`.
 
         `kwargs` are settings (fields of `GenerationConfig`), which go over `generation_config`, which goes over the
-        model's own; and inputs: `input_ids`, `attention_mask`, `inputs_embeds`, `token_type_ids`, `position_ids` of
-        the source, `encoder_outputs` instead of it, `decoder_input_ids` and `decoder_attention_mask` of a prompt.
+        model's own; and inputs: `input_ids`, `attention_mask`, `inputs_embeds`, `token_type_ids`, `position_ids`,
+        `global_attention_mask` of the source, `encoder_outputs` instead of it, `decoder_input_ids` and
+        `decoder_attention_mask` of a prompt. `prefix_allowed_tokens_fn(source, ids [time])` returns the tokens that may
+        follow; `tokenizer` is the target's, or the pair's, and needed by `stop_strings` alone.
         """
         given, call = sorted_arguments(kwargs, self.generation_config, generation_config)
         if inputs is not None:
@@ -94,8 +98,10 @@ class GenerationMixin:
             eos_token_ids=ids.eos,
             device=self.device,
             prompt_mask=rows.mask,
-            source_ids=shared_vocabulary(self.config, given) if config.encoder_no_repeat_ngram_size else None,
+            source_ids=shared_vocabulary(self.config, given, config),
             custom=logits_processor,
+            prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
+            vocab_size=getattr(halves[-1] or halves[0], "vocab_size", None),
         )
         details = bool(config.return_dict_in_generate)
         record = Record(

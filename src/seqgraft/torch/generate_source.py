@@ -15,11 +15,9 @@ from seqgraft.torch.search_prompt import INPUTS, inferred_mask, moved
 
 # Arguments that the field has and that are not supported yet: None is what a caller that wraps `generate` passes.
 LATER = (
-    "prefix_allowed_tokens_fn",
     "synced_gpus",
     "assistant_model",
     "assistant_tokenizer",
-    "tokenizer",
     "negative_prompt_ids",
     "negative_prompt_attention_mask",
     "custom_generate",
@@ -91,6 +89,7 @@ def encoded_source(
             inputs_embeds=moved(embeds, device),
             token_type_ids=moved(given.get("token_type_ids"), device),
             position_ids=moved(given.get("position_ids"), device),
+            global_attention_mask=moved(given.get("global_attention_mask"), device),
             output_attentions=bool(config.return_dict_in_generate and config.output_attentions),
             output_hidden_states=bool(config.return_dict_in_generate and config.output_hidden_states),
         )
@@ -100,13 +99,22 @@ def encoded_source(
     return Source(outputs, moved(mask, device), len(states))
 
 
-def shared_vocabulary(config: Any, given: dict[str, Any]) -> Tensor | None:
-    """The source's ids, when they mean to the decoder what they mean to the encoder."""
+_OF_THE_SOURCE = {"encoder_repetition_penalty": 1.0, "encoder_no_repeat_ngram_size": 0}
+"""Settings that read the source's ids as the decoder's, and the value that means off."""
+
+
+def shared_vocabulary(config: Any, given: dict[str, Any], settings: GenerationConfig) -> Tensor | None:
+    """The source's ids, where a setting compares them with the decoder's.
+
+    Raises GenerationError when the two vocabularies differ.
+    """
+    asked = [name for name, off in _OF_THE_SOURCE.items() if getattr(settings, name) != off]
+    if not asked:
+        return None
     sizes = [getattr(getattr(config, side, None), "vocab_size", None) for side in ("encoder", "decoder")]
     if sizes[0] != sizes[1]:
         raise GenerationError(
-            "`encoder_no_repeat_ngram_size` needs one vocabulary for both halves, but they have "
-            f"{sizes[0]} and {sizes[1]} tokens."
+            f"`{asked[0]}` needs one vocabulary for both halves, but they have {sizes[0]} and {sizes[1]} tokens."
         )
     found: Tensor | None = given.get("input_ids")
     return found
