@@ -8,11 +8,15 @@ in its own layout. Which one is used is a rule, not a measurement, so that two r
 import functools
 import os
 import platform
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from seqgraft.torch.quantized import QuantizedLinear, stacked, unhooked
 
 SETTING = "SEQGRAFT_PRODUCT"
 """Environment variable that overrides the rule: `onednn` or `torch`."""
@@ -88,6 +92,35 @@ def pack(weight: Tensor, rows: int) -> Tensor:
     """A weight [out, in] in oneDNN's own layout for products of about so many rows."""
     packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
     return packed
+
+
+def preparable(module: nn.Module) -> bool:
+    """Whether `prepared` may compute a map's products elsewhere: nobody wrapped or hooked it."""
+    return plain(module) or unhooked(module)
+
+
+@torch.no_grad()
+def prepared(linears: Sequence[nn.Module], rows: int = 4) -> Callable[[Tensor], Tensor]:
+    """Several `preparable` maps of one input as one, for inference: x [..., in] -> [..., the sum of their widths].
+
+    Their weights are copied as they are now, stacked and packed for products of about so many `rows`. Maps of
+    different kinds (some quantised) are computed one after another.
+    """
+    if all(isinstance(one, QuantizedLinear) for one in linears):
+        return stacked(cast("Sequence[QuantizedLinear]", linears))
+    if not all(plain(one) for one in linears):
+        each = [prepared([one], rows) for one in linears]
+        return lambda x: torch.cat([one(x) for one in each], -1)
+    maps = cast("Sequence[nn.Linear]", linears)
+    weight, bias = maps[0].weight.detach(), None if maps[0].bias is None else maps[0].bias.detach()
+    if len(maps) > 1:
+        weight = torch.cat([one.weight.detach() for one in maps])
+        if any(one.bias is not None for one in maps):
+            zeros = [one.weight.new_zeros(one.out_features) if one.bias is None else one.bias for one in maps]
+            bias = torch.cat([one.detach() for one in zeros])
+    if not serves(weight):
+        return functools.partial(F.linear, weight=weight, bias=bias)
+    return functools.partial(multiply, weight=pack(weight, rows), bias=bias)
 
 
 class _Product(torch.autograd.Function):
