@@ -25,3 +25,20 @@ def test_blocks_of_an_encoder() -> None:
     for wrong in ({"causal": True}, {"position_bias": Buckets(8, 16)}):
         with pytest.raises(SpecError, match=r"a stack that is not causal and has no Stack\.position_bias"):
             dataclasses.replace(stack, **wrong)
+
+
+def test_tokens_that_see_everything() -> None:
+    near = Attention(4, 4, 8, window=(2, 2), everywhere=True)
+    with pytest.raises(SpecError, match=r"Attention\.everywhere needs a window"):
+        Attention(4, 4, 8, everywhere=True)
+    for wrong in ({"key_value_heads": 2}, {"alibi": 8.0}, {"sink": True}, {"softcap": 5.0}):
+        with pytest.raises(SpecError, match=r"Attention\.everywhere needs .* nothing else that changes the scores"):
+            dataclasses.replace(near, **wrong)
+    stack = Stack(32, 61, (Layer(near, FeedForward(64, "gelu"), Norm("layer", 1e-5), "post"),), causal=False)
+    assert stack.sees_everywhere
+    assert not dataclasses.replace(
+        stack, layers=(dataclasses.replace(stack.layers[0], self_attention=Attention(4, 4, 8)),)
+    ).sees_everywhere
+    for wrong in ({"causal": True}, {"position_bias": Buckets(8, 16)}):
+        with pytest.raises(SpecError, match=r"Attention\.everywhere needs a stack that is not causal"):
+            dataclasses.replace(stack, **wrong)

@@ -1,11 +1,11 @@
-"""Longformer (Beltagy et al. 2020): RoBERTa whose layers see a window, of texts without global tokens."""
+"""Longformer (Beltagy et al. 2020): RoBERTa whose layers see a window, and some tokens that see everything."""
 
 from dataclasses import replace
 
 from seqgraft.errors import ConfigurationError
 from seqgraft.families import roberta
 from seqgraft.families.family import Family, Half
-from seqgraft.families.naming import Names
+from seqgraft.families.naming import Names, rename
 from seqgraft.spec import Stack
 
 
@@ -40,22 +40,24 @@ class LongformerConfig(roberta.RobertaConfig):
 
 
 def encoder(config: LongformerConfig) -> Stack:
-    """RoBERTa's body with windows. A text has no global tokens, so the maps of those stand idle."""
+    """RoBERTa's body with windows; a call's `global_attention_mask` says which tokens see beyond them."""
     plain = roberta.encoder(config)
     layers = tuple(
-        replace(layer, self_attention=replace(layer.self_attention, window=(size // 2, size // 2)))
+        replace(layer, self_attention=replace(layer.self_attention, window=(size // 2, size // 2), everywhere=True))
         for layer, size in zip(plain.layers, config.windows, strict=True)
     )
     return replace(plain, layers=layers, causal=False)
 
 
 def encoder_names(config: LongformerConfig) -> Names:
-    """RoBERTa's, after another prefix; what projects global tokens is carried through."""
-    plain = roberta.encoder_names(config)
+    """RoBERTa's, after another prefix, and what projects global tokens."""
+    plain, at = roberta.encoder_names(config), "encoder.layer.{i}.attention.self"
+    parts = ("query", "key", "value")
+    everywhere = (rename(f"{at}.{part}_global", f"layers.{{i}}.self_attention.everywhere.{part}") for part in parts)
     return replace(
         plain,
+        rules=(*plain.rules, *everywhere),
         prefix="longformer.",
-        carried=(*plain.carried, r"\.(query|key|value)_global\."),
         dropped=(*plain.dropped, r"^qa_outputs\."),
     )
 

@@ -112,6 +112,9 @@ class Attention:
     rotary: Rotary | None = None
     window: tuple[int, int] | None = None
     """Positions visible (back, ahead) of a query, both inclusive, beside its own; None means all."""
+    everywhere: bool = False
+    """Whether tokens that a call names are seen by all and see all, beyond the window; what they see, they see with
+    queries, keys and values of their own (Longformer's global attention, Beltagy et al. 2020)."""
     sparse: BlockSparse | None = None
     """Which blocks a longer text sees; None means all."""
     buckets: Buckets | None = None
@@ -159,6 +162,21 @@ class Attention:
             )
         if self.window is not None and min(self.window) < 0:
             raise SpecError(f"Attention.window must hold two numbers of at least 0, but is {self.window}.")
+        if self.everywhere and (
+            self.window is None
+            or self.key_value_heads != self.heads
+            or self.rotary
+            or self.buckets
+            or self.alibi
+            or self.disentangled
+            or self.softcap
+            or self.sink
+            or self.head_norm
+        ):
+            raise SpecError(
+                "Attention.everywhere needs a window, as many key-value heads as heads, and nothing else that changes "
+                "the scores."
+            )
         one_of("Attention.head_norm_spans", self.head_norm_spans, ("head", "all", "each"))
         norm = self.head_norm if self.head_norm_spans == "each" else None
         if norm is not None and (norm.bias or not norm.weight):

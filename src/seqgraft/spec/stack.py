@@ -190,6 +190,8 @@ class Stack:
             raise SpecError("Disentangled attention needs a table of distances, but Stack.distances is None.")
         if any(layer.self_attention.sparse for layer in self.layers) and (self.causal or self.position_bias):
             raise SpecError("Attention.sparse needs a stack that is not causal and has no Stack.position_bias.")
+        if any(layer.self_attention.everywhere for layer in self.layers) and (self.causal or self.position_bias):
+            raise SpecError("Attention.everywhere needs a stack that is not causal and has no Stack.position_bias.")
         relative = {layer.self_attention.relative for layer in self.layers}
         if self.streams is None and relative != {None}:
             raise SpecError("Attention.relative is of a stack with streams, but Stack.streams is None.")
@@ -237,6 +239,11 @@ class Stack:
     def owners(self) -> tuple[int, ...]:
         """The layers that have parameters of their own."""
         return tuple(range(len(self.layers))) if self.shared is None else tuple(sorted(set(self.shared)))
+
+    @property
+    def sees_everywhere(self) -> bool:
+        """Whether a call may name tokens that see all and are seen by all."""
+        return any(layer.self_attention.everywhere for layer in self.layers)
 
     @property
     def sees_memory(self) -> bool:

@@ -98,6 +98,9 @@ def _attention(table: Table, name: str, a: Attention, width: int) -> None:
             _norm(table, f"{name}.{part}_norm", a.head_norm, width)
             if a.head_norm_spans == "each":
                 table[f"{name}.{part}_norm.weight"] = (heads, width)
+    if a.everywhere:
+        for part in ("query", "key", "value"):
+            _linear(table, f"{name}.everywhere.{part}", queries, width, a.input_bias)
     if a.relative:
         _linear(table, f"{name}.relative", a.relative.count * a.heads, width, True)
     if a.buckets:

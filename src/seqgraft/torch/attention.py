@@ -15,7 +15,7 @@ from seqgraft.torch.norm import Norm
 from seqgraft.torch.positions import bucket, slopes
 from seqgraft.torch.product import product
 from seqgraft.torch.rotary import Rotation, rotate
-from seqgraft.torch.sparse import Blocks, attend_blocks, written_out
+from seqgraft.torch.sparse import Blocks, Everywhere, Named, attend_blocks, written_out
 from seqgraft.torch.streams import Ahead, attend_ahead
 from seqgraft.torch.tables import table
 
@@ -36,6 +36,8 @@ class View:
     """What streams see, where there are some; it then says all that there is to say."""
     blocks: Blocks | None = None
     """Which blocks see which; it then holds the mask of tokens too, and nothing else is said."""
+    named: Named | None = None
+    """Tokens that see everything."""
 
 
 def attend(
@@ -164,6 +166,7 @@ class Attention(nn.Module):
         self.relative = nn.Linear(width, spec.relative.count * spec.heads) if spec.relative else None
         tangle = spec.disentangled
         self.disentangled = Disentangled(tangle, width, spec.heads, spec.head_width) if tangle else None
+        self.everywhere = Everywhere(spec, width) if spec.everywhere else None
         self.sink = nn.Parameter(torch.zeros(spec.heads)) if spec.sink else None
         self.gate = nn.Parameter(torch.zeros(1)) if spec.gate else None
         self.eager = False
@@ -254,6 +257,8 @@ class Attention(nn.Module):
         )
         if seen is not None and probabilities is not None:
             seen.append(probabilities)
+        if self.everywhere is not None and view.named is not None:
+            states = self.everywhere(x, view.named, states, self.scale, seen)
         return self._output(states)
 
     def _streams(self, x: Tensor, view: Ahead, cache: LayerCache | None, seen: list[Tensor] | None) -> Tensor:

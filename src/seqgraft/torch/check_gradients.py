@@ -71,7 +71,7 @@ def _reached(probe: Probe, trained: dict[str, nn.Parameter]) -> dict[str, bool]:
         with torch.enable_grad():
             out = probe.model(
                 input_ids=probe.source,
-                attention_mask=torch.ones_like(probe.source),
+                attention_mask=probe.shown,
                 decoder_input_ids=probe.target,
                 decoder_attention_mask=torch.ones_like(probe.target),
                 use_cache=False,

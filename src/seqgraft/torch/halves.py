@@ -23,6 +23,7 @@ from seqgraft.torch.decoding import CausalDecoding
 from seqgraft.torch.generate import GenerationMixin
 from seqgraft.torch.half import Half
 from seqgraft.torch.loss import cross_entropy
+from seqgraft.torch.masks import seen_everywhere
 from seqgraft.torch.stack import Memory, Record
 from seqgraft.torch.streams import streams_loss
 
@@ -80,12 +81,19 @@ class EncoderModel(Half):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        global_attention_mask: Tensor | None = None,
     ) -> BaseModelOutput | BaseModelOutputWithPooling | tuple[Any, ...]:
         """input_ids [batch, time] or inputs_embeds [batch, time, width] -> last_hidden_state [batch, time, width].
 
-        attention_mask [batch, time] is 1 where a token may be seen; without it everything is.
+        attention_mask [batch, time] is 1 where a token may be seen; without it everything is. global_attention_mask
+        [batch, time] is 1 for tokens that see everything and that everything sees, where the family has such
+        (Longformer, Beltagy et al. 2020): without it there are none, unless attention_mask is 2 for them. ValueError
+        for a family that has none.
         """
         config = self.config
+        everywhere = seen_everywhere(self.spec, attention_mask, global_attention_mask, config.model_type)
+        if self.spec.sees_everywhere and attention_mask is not None:
+            attention_mask = (attention_mask != 0).long()  # a 2 counts as one token, too
         record = Record.asked(
             config.output_hidden_states if output_hidden_states is None else output_hidden_states,
             config.output_attentions if output_attentions is None else output_attentions,
@@ -97,6 +105,7 @@ class EncoderModel(Half):
             positions=position_ids,
             token_types=token_type_ids,
             record=record,
+            everywhere=everywhere,
         )
         hidden = None if record.states is None else tuple(record.states)
         seen = None if record.attentions is None else tuple(record.attentions)

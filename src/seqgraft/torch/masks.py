@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
+from seqgraft.spec import Stack
 from seqgraft.torch.attention import View
+from seqgraft.torch.sparse import Named
 
 
 def hide(mask: Tensor, dtype: torch.dtype) -> Tensor:
@@ -54,8 +56,26 @@ def see_own(
     return View(hidden.to(dtype) * (torch.finfo(dtype).min / 2))
 
 
+def see_named(view: View, who: Named) -> View:
+    """The view with tokens that everything sees, however far away, and that see everything."""
+    bias = None if view.bias is None else view.bias.masked_fill(who.tokens[:, None, None, :], 0.0)
+    return View(bias, named=who)
+
+
 def any_hidden(mask: Tensor | None) -> Tensor | None:
     """The mask, or None when it hides nothing (looked at only where looking is free)."""
     if mask is None or (mask.device.type == "cpu" and bool(mask.all())):
         return None
     return mask
+
+
+def seen_everywhere(spec: Stack, mask: Tensor | None, asked: Tensor | None, family: str) -> Tensor | None:
+    """Tokens [batch, time] that see everything: those asked for, and those where the mask is 2; None for none."""
+    if asked is not None and not spec.sees_everywhere:
+        raise ValueError(
+            f"`global_attention_mask` must be left out, since '{family}' has no global attention; of the families "
+            "here 'longformer' has it."
+        )
+    if mask is None or not spec.sees_everywhere:
+        return asked
+    return (mask == 2) if asked is None else (mask == 2) | (asked != 0)

@@ -225,8 +225,9 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         position_ids: Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
+        **inputs: Any,
     ) -> BaseModelOutput:
-        """The encoder's states of a source."""
+        """The encoder's states of a source; `inputs` are what it alone takes, as `global_attention_mask`."""
         out: BaseModelOutput = self.encoder(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -236,6 +237,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
+            **{name: value for name, value in inputs.items() if value is not None},
         )
         return out
 
@@ -263,13 +265,15 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         position_ids: Tensor | None = None,
         decoder_position_ids: Tensor | None = None,
         decoder_token_type_ids: Tensor | None = None,
+        global_attention_mask: Tensor | None = None,
     ) -> Seq2SeqLMOutput | tuple[Any, ...]:
         """Source ids [batch, time], labels [batch, target_time] -> loss and logits [batch, target_time, vocabulary].
 
         Labels of -100 count nothing; the decoder's inputs are made of them unless given. Masks are 1 where a token
         may be seen; without one, padding is recognised by its id. `encoder_outputs` (an output or a tuple) stands for
-        the source; `past_key_values` for the target so far. `num_items_in_batch` is what the summed loss is divided
-        by, when the batch is part of a larger one.
+        the source; `past_key_values` for the target so far. `global_attention_mask` [batch, time] is 1 for tokens of
+        the source that see everything (Longformer); without it there are none. `num_items_in_batch` is what the summed
+        loss is divided by, when the batch is part of a larger one.
         """
         if output_attentions is None and self.config.output_attentions:  # else each half's own configuration says
             output_attentions = True
@@ -285,6 +289,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
                 position_ids,
                 output_attentions,
                 output_hidden_states,
+                global_attention_mask=global_attention_mask,
             )
         else:
             source = encoder_outputs

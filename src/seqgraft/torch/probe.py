@@ -66,6 +66,14 @@ class Probe:
         """Of the decoder, whose logits are compared."""
         return next(self.model.decoder.parameters()).dtype
 
+    @property
+    def shown(self) -> Tensor:
+        """The mask of the source: 1; and 2 for the first token where some may see everything, so that all is read."""
+        mask = torch.ones_like(self.source)
+        if (spec := getattr(self.model.encoder, "spec", None)) is not None and spec.sees_everywhere:
+            mask[:, 0] = 2
+        return mask
+
     @torch.no_grad()
     def logits(self, source: Tensor | None = None, target: Tensor | None = None, **inputs: Any) -> Tensor:
         """[rows, time, vocabulary] of one full pass, in float32 or wider; masks say that everything is seen."""

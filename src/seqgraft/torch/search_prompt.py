@@ -19,6 +19,7 @@ INPUTS = (
     "decoder_attention_mask",
     "token_type_ids",
     "position_ids",
+    "global_attention_mask",
 )
 
 

@@ -1,4 +1,4 @@
-"""Attention to a few blocks (Zaheer et al. 2020), of which only what is seen is computed."""
+"""Attention to a few blocks (Zaheer et al. 2020), of which only what is seen is computed; and tokens beyond windows."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from seqgraft.spec import BlockSparse
+from seqgraft.spec import Attention, BlockSparse
+from seqgraft.torch.product import product
 
 _OLD_PLAN = (1024, 3072, 4096)
 """Lengths for which blocks are drawn as the paper's own experiments did it, among the first 1024 tokens."""
@@ -117,6 +118,65 @@ def attend_blocks(query: Tensor, key: Tensor, value: Tensor, seen: Blocks, scale
     )
     states = torch.cat((ends[:, :, :size], middle.view(rows, heads, -1, width), ends[:, :, size:]), 2)
     return states[:, :, :time]
+
+
+@dataclass
+class Named:
+    """Tokens that see everything and are seen by all (Longformer)."""
+
+    tokens: Tensor
+    """[rows, time], true for them, and false where the mask hides."""
+    index: Tensor
+    """Their places [rows, most of a row]; a row with fewer is filled up with others."""
+    bias: Tensor | None
+    """[rows, 1, 1, time], very negative where hidden; None means nowhere."""
+
+    def placed(self, into: Tensor, values: Tensor) -> Tensor:
+        """into [rows, heads, time, n] with values [rows, heads, most of a row, n] in their tokens' places."""
+        places = self.index[:, None, :, None].expand(values.shape)
+        real = self.tokens.gather(1, self.index)[:, None, :, None]
+        return into.scatter(2, places, torch.where(real, values, into.gather(2, places)))
+
+
+def named(tokens: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Named | None:
+    """tokens and mask [rows, time], not 0 where a token sees everything, and where one may be seen at all."""
+    tokens = tokens != 0 if mask is None else (tokens != 0) & (mask != 0)
+    most = int(tokens.sum(1).max())
+    if most == 0:
+        return None
+    bias = None if mask is None else (mask == 0).to(dtype)[:, None, None] * (torch.finfo(dtype).min / 2)
+    return Named(tokens, tokens.to(torch.uint8).topk(most, 1).indices, bias)
+
+
+class Everywhere(nn.Module):
+    """What named tokens see: everything, with queries, keys and values of their own."""
+
+    def __init__(self, spec: Attention, width: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.query, self.key, self.value = (
+            nn.Linear(width, spec.heads * spec.head_width, spec.input_bias) for _ in range(3)
+        )
+
+    def forward(self, x: Tensor, who: Named, states: Tensor, scale: float, seen: list[Tensor] | None) -> Tensor:
+        """x [rows, time, width]; states [rows, heads, time, head_width] -> the same, those of named tokens replaced.
+
+        `seen` ends with the probabilities [rows, heads, time, time], where they are asked for.
+        """
+        asking = x.gather(1, who.index[..., None].expand(-1, -1, x.shape[-1]))
+        query, key, value = (
+            product(linear, of).view(*of.shape[:2], self.spec.heads, -1).transpose(1, 2)
+            for linear, of in ((self.query, asking), (self.key, x), (self.value, x))
+        )
+        rate = self.spec.dropout if self.training else 0.0
+        if seen is None:
+            found = F.scaled_dot_product_attention(query, key, value, attn_mask=who.bias, dropout_p=rate, scale=scale)
+        else:
+            scores = query @ key.transpose(-1, -2) * scale
+            seats = torch.softmax((scores if who.bias is None else scores + who.bias).float(), -1).to(value.dtype)
+            found = F.dropout(seats, rate) @ value
+            seen[-1] = who.placed(seen[-1], seats)
+        return who.placed(states, found)
 
 
 def _hidden(mask: Tensor, dtype: torch.dtype) -> Tensor:

@@ -18,12 +18,12 @@ from seqgraft.torch.convolution import convolution, mixed
 from seqgraft.torch.disentangled import Apart, rows_of_distance
 from seqgraft.torch.feed_forward import activate
 from seqgraft.torch.layers import Layer
-from seqgraft.torch.masks import any_hidden, see_all, see_own
+from seqgraft.torch.masks import any_hidden, see_all, see_named, see_own
 from seqgraft.torch.norm import Norm
 from seqgraft.torch.positions import bucket, rows_of, sines
 from seqgraft.torch.product import product
 from seqgraft.torch.rotary import Rotation, rotation
-from seqgraft.torch.sparse import Blocks, blocks
+from seqgraft.torch.sparse import Blocks, blocks, named
 from seqgraft.torch.streams import ahead
 from seqgraft.torch.tables import table
 
@@ -130,10 +130,12 @@ class Stack(nn.Module):
         memory: Memory | None = None,
         cache: EncoderDecoderCache | None = None,
         record: Record | None = None,
+        everywhere: Tensor | None = None,
     ) -> Tensor:
         """ids [rows, time], or their embeddings [rows, time, width] -> states [rows, time, width].
 
         mask [rows, past + time], 1 where a token may be seen; None means everywhere. `cache` is extended.
+        everywhere [rows, time], not 0 for tokens that see all and that all see, where the spec has them.
         Raises ValueError when a sequence is longer than the table of positions.
         """
         record = record or Record()
@@ -148,6 +150,8 @@ class Stack(nn.Module):
         relative = self.spec.layers[0].self_attention.relative
         if streams and relative is not None:
             views = {None: View(ahead=ahead(streams, relative, past, time, any_hidden(mask), x))}
+        if everywhere is not None and (who := named(everywhere, any_hidden(mask), x.dtype)) is not None:
+            views = {window: see_named(view, who) for window, view in views.items()}
         memory_view = see_all(any_hidden(memory.mask), x.dtype)
         beside = x
         sparse: dict[tuple[BlockSparse, int | None], Blocks] = {}
