@@ -6,6 +6,7 @@ import torch
 
 from seqgraft.errors import ConfigurationError, DataError
 from seqgraft.training.data import TokenizedPairs
+from seqgraft.training.pairs import Pair, Skipped
 from seqgraft.training.plan import BatchPlan
 from seqgraft.training.special import settle_special_ids
 
@@ -63,13 +64,32 @@ def test_long_texts_are_cut_and_end(make):
     assert labels(made, "cat sat on the mat", max_target_length=3) == [6, 8, 3]
     settle_special_ids(made.model, made.tokenizer)
     long = " ".join(["cat"] * 100)
-    data = TokenizedPairs.make([(long, long), ("cat", "cat")], made.model, made.tokenizer)
+    data = TokenizedPairs.make([(long, long), ("cat", "cat")], made.model, made.tokenizer, max_source_length=99)
     assert (data.cut_sources, data.cut_targets) == (1, 1)
     batch = data[[0, 1]]
     assert batch["input_ids"].shape == batch["labels"].shape == (2, 64)
     assert batch["input_ids"][0, [0, -1]].tolist() == [2, 3]
     assert batch["attention_mask"].sum(1).tolist() == [64, 3]
     assert batch["labels"][1].tolist() == [6, 3] + [-100] * 62
+
+
+def test_bad_pairs_are_named_or_counted(make):
+    made = make()
+    settle_special_ids(made.model, made.tokenizer)
+    long = " ".join(["cat"] * 100)
+    bad = [Pair("cat", "\u200b", "a.jsonl:2"), Pair(long, "cat", "a.jsonl:3"), Pair("\u200b", "cat", "a.jsonl:4")]
+    good = [Pair("cat", "dog", "a.jsonl:1"), Pair("dog", "cat", "a.jsonl:5")]
+    told = ["a.jsonl:2: the target must have tokens", "a.jsonl:3: the source must have at most 64 tokens.* has 102"]
+    for pair, message in zip(bad, told, strict=False):
+        with pytest.raises(DataError, match=message):
+            TokenizedPairs.make([good[0], pair], made.model, made.tokenizer)
+    skipped = Skipped()
+    data = TokenizedPairs.make([good[0], *bad[:2], good[1]], made.model, made.tokenizer, skipped=skipped)
+    assert (len(data), skipped.count, data.cut_sources) == (2, 2, 0)
+    assert str(skipped).splitlines()[1].strip().startswith("a.jsonl:2: the target")
+    assert data[[0, 1]]["labels"].tolist() == [[7, 3], [6, 3]]
+    with pytest.raises(DataError, match=r"there are none\. 1 bad pair was left out:\n  a\.jsonl:2"):
+        TokenizedPairs.make(bad[:1], made.model, made.tokenizer, skipped=Skipped())
 
 
 def test_empty_target_and_no_pairs(make):

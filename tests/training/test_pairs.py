@@ -1,9 +1,11 @@
 """Pairs from files, and what is said of a file that holds none or bad ones."""
 
+import sys
+
 import pytest
 
-from seqgraft.errors import DataError
-from seqgraft.training.pairs import Pair, read_pairs
+from seqgraft.errors import ConfigurationError, DataError, MissingExtraError
+from seqgraft.training.pairs import Pair, Skipped, read_pairs, split
 
 
 @pytest.fixture
@@ -88,3 +90,71 @@ def test_missing_file_and_folder(tmp_path):
 def test_streaming(write):
     rows = read_pairs(write("a.jsonl", '{"source": "a", "target": "b"}\nbroken\n'))
     assert next(rows) == Pair("a", "b")
+
+
+def test_parquet(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    arrow = pytest.importorskip("pyarrow")
+    path = tmp_path / "a.parquet"
+    rows = [{"document": "long text", "summary": "short"}, {"document": "x", "summary": "é"}]
+    parquet.write_table(arrow.Table.from_pylist(rows), path)
+    assert list(read_pairs(path)) == [Pair("long text", "short"), Pair("x", "é")]
+    parquet.write_table(arrow.Table.from_pylist([*rows, {"document": "y", "summary": None}]), path)
+    with pytest.raises(DataError, match="'summary' must be a text, but is None") as caught:
+        list(read_pairs(path))
+    assert str(caught.value).startswith(f"{path}:3: ")
+    path.write_bytes(b"no parquet at all")
+    with pytest.raises(DataError, match="must be a Parquet file"):
+        list(read_pairs(path))
+
+
+def test_dataset_folders(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    held = datasets.Dataset.from_list([{"translation": {"en": "the cat", "de": "die Katze"}}])
+    datasets.DatasetDict({"test": held}).save_to_disk(tmp_path / "saved")
+    names = {"source_field": "translation.en", "target_field": "translation.de"}
+    assert list(read_pairs(f"{tmp_path}/saved@test", **names)) == [Pair("the cat", "die Katze")]
+    with pytest.raises(DataError, match="must have the split 'train', but has test"):
+        list(read_pairs(tmp_path / "saved", **names))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "train.jsonl").write_text('{"source": "a", "target": "b"}\n')
+    assert list(read_pairs(tmp_path / "files")) == [Pair("a", "b")]
+
+
+def test_what_is_not_installed_is_said(tmp_path, monkeypatch):
+    (tmp_path / "a.parquet").write_bytes(b"")
+    for name in ("pyarrow", "pyarrow.parquet", "datasets"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtraError, match="need pyarrow"):
+        list(read_pairs(tmp_path / "a.parquet"))
+    with pytest.raises(MissingExtraError, match="'wmt/some' is no file here; as a dataset it needs datasets"):
+        list(read_pairs("wmt/some"))
+    with pytest.raises(DataError, match="none of them"):
+        list(read_pairs("no such name"))
+
+
+def test_bad_rows_are_skipped_where_that_is_asked_for(write):
+    text = '{"source": "a", "target": "b"}\nbroken\n{"source": "a"}\n{"source": "", "target": "b"}\n[]\n'
+    path = write("a.jsonl", text + '{"source": "c", "target": "d"}\n')
+    skipped = Skipped()
+    assert list(read_pairs(path, skipped=skipped)) == [Pair("a", "b"), Pair("c", "d")]
+    assert skipped.count == 4
+    assert f"{path}:2: must be a JSON object, but is not JSON" in str(skipped)
+    assert "1 more" in str(skipped)
+    with pytest.raises(DataError, match="all its rows are bad: 1 bad pair was left out"):
+        list(read_pairs(write("b.jsonl", "broken\n"), skipped=Skipped()))
+
+
+def test_split_keeps_sources_together_and_sides_as_files_grow():
+    pairs = [Pair(f"source {n % 500}", f"target {n}") for n in range(1000)]
+    train, held = split(pairs, 0.1, seed=3)
+    assert len(train) + len(held) == 1000
+    assert 60 < len(held) < 140  # 5 standard deviations of a binomial of 500 sources
+    assert not {pair.source for pair in train} & {pair.source for pair in held}
+    assert held == [pair for pair in split([*pairs, Pair("new", "x")], 0.1, seed=3)[1] if pair.source != "new"]
+    assert held != split(pairs, 0.1, seed=4)[1]
+    with pytest.raises(ConfigurationError, match="between 0 and 1"):
+        split(pairs, 1.0)
+    with pytest.raises(DataError, match="both sides"):
+        split(pairs[:1], 0.5)

@@ -18,7 +18,7 @@ from seqgraft.text.pairing import PairTokenizer
 from seqgraft.text.tokenizer import Tokenizer
 from seqgraft.torch.loss import IGNORED
 from seqgraft.torch.model import EncoderDecoderModel
-from seqgraft.training.pairs import Pair
+from seqgraft.training.pairs import Pair, Skipped
 from seqgraft.training.special import end_ids, sides
 
 _CHUNK = 2000
@@ -79,11 +79,16 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         *,
         max_source_length: int | None = None,
         max_target_length: int | None = None,
+        skipped: Skipped | None = None,
     ) -> TokenizedPairs:
         """Tokenise pairs, each side with its own tokenizer; `pairs` is read once and need not fit in memory.
 
-        Lengths count tokens, special ones included; None means what the model has positions for. The special ids of
-        `model.config` must be set (`settle_special_ids`). Raises DataError for an empty target and for no pairs.
+        Lengths count tokens, special ones included. What is longer than a maximum is cut, and a maximum is at most
+        what the model has positions for; without one a source that is longer than those positions is bad. The special
+        ids of `model.config` must be set (`settle_special_ids`).
+
+        Raises DataError for no pairs and, naming the place, for a bad one: without tokens on a side, or too long.
+        With `skipped` bad pairs are counted there and left out.
         """
         source, target = sides(tokenizer)
         positions = decoder_spec(model.config.decoder).positions
@@ -92,37 +97,42 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         start, ends = model.config.special("decoder_start_token_id"), end_ids(model)
         pad = source.pad_token_id
         made = cls(pad if pad is not None else 0)
+        cuts = max_source_length is not None
         for chunk in _chunks(pairs):
             texts: dict[str, Any] = {"padding": False, "return_attention_mask": False, "verbose": False}
             own = source([pair.source for pair in chunk], truncation=False, **texts)["input_ids"]
             other = target([pair.target for pair in chunk], truncation=False, **texts)["input_ids"]
             long = [index for index, ids in enumerate(own) if most_source is not None and len(ids) > most_source]
-            if long:  # cut by the tokenizer, which keeps the special tokens at both ends
+            if long and cuts:  # cut by the tokenizer, which keeps the special tokens at both ends
                 again = [chunk[index].source for index in long]
                 cut = source(again, truncation=True, max_length=most_source, **texts)["input_ids"]
                 for index, ids in zip(long, cut, strict=True):
                     own[index] = ids
-            made.cut_sources += len(long)
+                made.cut_sources += len(long)
             for pair, ids, written in zip(chunk, own, other, strict=True):
-                labels = made._labels(written, start, ends, most_target)
-                if not ids or len(labels) <= bool(ends):
-                    side = "target" if ids else "source"
-                    raise DataError(f"{pair.place or 'A pair'}: the {side} must have tokens, but has none.")
+                labels = made._framed(written, start, ends)
+                bad = _bad(pair, ids, labels, ends, None if cuts else most_source)
+                if bad is not None:
+                    if skipped is None:
+                        raise bad
+                    skipped.add(bad)
+                    continue
+                if most_target is not None and len(labels) > most_target:
+                    made.cut_targets += 1
+                    labels = [*labels[: most_target - bool(ends)], *labels[len(labels) - bool(ends) :]]
                 made.sources.append(ids)
                 made.targets.append(labels)
         if not len(made):
-            raise DataError("There must be pairs to read, but there are none.")
+            raise DataError(f"There must be pairs to read, but there are none. {skipped if skipped else ''}".rstrip())
         return made
 
-    def _labels(self, ids: list[int], start: int | None, ends: list[int], longest: int | None) -> list[int]:
+    def _framed(self, ids: list[int], start: int | None, ends: list[int]) -> list[int]:
+        """A target's ids as `generate` should write them, with one end where there is one."""
         first = 1 if len(ids) > 1 and ids[0] == start else 0
         labels = ids[first:]
         end = ends[:1]
         if ends and labels and labels[-1] in ends:
             end = [labels.pop()]
-        if longest is not None and len(labels) + len(end) > longest:
-            self.cut_targets += 1
-            labels = labels[: longest - len(end)]
         return labels + end
 
     def __len__(self) -> int:
@@ -133,6 +143,19 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         lengths = torch.tensor([len(self.sources[index]) for index in indexes])
         mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
         return {"input_ids": ids, "attention_mask": mask, "labels": self.targets.padded(indexes, IGNORED)}
+
+
+def _bad(pair: Pair, ids: list[int], labels: list[int], ends: list[int], most: int | None) -> DataError | None:
+    """What keeps a tokenised pair from being trained on."""
+    place = pair.place or "A pair"
+    if not ids or len(labels) <= bool(ends):
+        return DataError(f"{place}: the {'target' if ids else 'source'} must have tokens, but has none.")
+    if most is not None and len(ids) > most:
+        return DataError(
+            f"{place}: the source must have at most {most} tokens, as the encoder has positions for, but has "
+            f"{len(ids)}; a maximum (--max-source-length {most}) cuts it."
+        )
+    return None
 
 
 def longest(positions: int | None, asked: int | None, name: str) -> int | None:

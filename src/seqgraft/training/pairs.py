@@ -1,20 +1,16 @@
-"""Pairs of texts from files: jsonl, csv or tsv, read a line at a time."""
+"""Pairs of texts from files: jsonl, csv, tsv, parquet or a dataset, read a row at a time."""
 
-import csv
-import json
+import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from seqgraft.errors import DataError
+from seqgraft.errors import ConfigurationError, DataError
+from seqgraft.training.rows import rows
 
 FIELDS = (("source", "target"), ("document", "summary"), ("text", "summary"))
 """Names of (source, target) that are looked for, in this order, when a call names none."""
-
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_LINES = (".jsonl", ".ndjson", ".json")
 
 
 @dataclass(frozen=True)
@@ -27,72 +23,89 @@ class Pair:
     """Where it stands, "file:line", for messages."""
 
 
-def read_pairs(
-    path: str | os.PathLike[str], *, source_field: str | None = None, target_field: str | None = None
-) -> Iterator[Pair]:
-    """The pairs of a file, one at a time: .jsonl (an object a line), .csv or .tsv (with a line of names).
+@dataclass
+class Skipped:
+    """Pairs that were left out because something is wrong with them, where that was asked for."""
 
-    Without `source_field` and `target_field` the first of `FIELDS` that the first line has is taken.
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+    """What was wrong with the first ones, each with its file and line."""
+
+    def add(self, error: DataError) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.first) < 3:
+            self.first.append(str(error))
+
+    def __str__(self) -> str:
+        more = [f"{self.count - len(self.first):,} more"] if self.count > len(self.first) else []
+        were = "pair was" if self.count == 1 else "pairs were"
+        return "\n  ".join([f"{self.count:,} bad {were} left out:", *self.first, *more])
+
+
+def read_pairs(
+    path: str | os.PathLike[str],
+    *,
+    source_field: str | None = None,
+    target_field: str | None = None,
+    skipped: Skipped | None = None,
+) -> Iterator[Pair]:
+    """The pairs of a file or dataset, one at a time (see `rows.rows` for what is read).
+
+    Without `source_field` and `target_field` the first of `FIELDS` that the first row has is taken; a name with a dot
+    looks inside (`translation.en`). With `skipped` bad rows are counted there and left out.
 
     Raises:
         DataError: no such file, another kind of file, or (naming file and line) a line that is no object of texts,
             lacks a field or has an empty side; also for a file without pairs.
+        MissingExtraError: pyarrow or datasets is not installed and is needed.
     """
-    path = Path(path).expanduser()
-    if path.suffix.lower() not in (*_DELIMITERS, *_LINES):
-        raise DataError(f"'{path}' must be named .jsonl, .csv or .tsv, since the name says how it is read.")
-    if not path.is_file():
-        raise DataError(f"'{path}' must be a file of pairs, but is {'a folder' if path.is_dir() else 'not there'}.")
+    source = os.fspath(path)
     names: tuple[str, str] | None = None
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for line, row in _rows(path, file):
-                place = f"{path}:{line}"
-                names = names or _names(row, source_field, target_field, place)
-                yield Pair(_text(row, names[0], place), _text(row, names[1], place), place)
-    except UnicodeDecodeError as error:
-        raise DataError(f"'{path}' must be text in UTF-8, but is not: {error}.") from error
-    if names is None:
-        raise DataError(f"'{path}' must hold pairs, but holds none.")
+    any_row = any_pair = False
+    for place, row in rows(source):
+        any_row = True
+        try:
+            if isinstance(row, DataError):
+                raise row
+            names = names or _names(row, source_field, target_field, place)
+            pair = Pair(_text(row, names[0], place), _text(row, names[1], place), place)
+        except DataError as error:
+            if skipped is None:
+                raise
+            skipped.add(error)
+            continue
+        any_pair = True
+        yield pair
+    if not any_pair:
+        said = f", but all its rows are bad: {skipped}" if skipped is not None and any_row else ", but holds none."
+        raise DataError(f"'{source}' must hold pairs{said}")
 
 
-def _rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """(line number, from 1, and its fields) of every line that is not blank."""
-    delimiter = _DELIMITERS.get(path.suffix.lower())
-    if delimiter is None:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, _object(line, f"{path}:{number}")
-        return
-    rows = csv.reader(file, delimiter=delimiter, strict=True)
-    header: list[str] | None = None
-    first = 1
-    try:
-        for cells in rows:
-            if header is None:
-                header = cells
-            elif cells:
-                if len(cells) != len(header):
-                    raise DataError(f"{path}:{first}: must have {len(header)} fields, as line 1, but has {len(cells)}.")
-                yield first, dict(zip(header, cells, strict=True))
-            first = rows.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{path}:{rows.line_num}: must be a row of fields, but is not: {error}.") from error
+def split(pairs: Iterable[Pair], fraction: float, *, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
+    """(to train on, to validate on): about `fraction` of the pairs are held out.
 
-
-def _object(line: str, place: str) -> Mapping[str, Any]:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{place}: must be a JSON object, but is not JSON: {error}.") from error
-    if not isinstance(row, dict):
-        raise DataError(f"{place}: must be a JSON object, but is a {type(row).__name__}.")
-    return row
+    A pair's side is a hash of its source and the seed: pairs with the same source stay together, and a file that
+    grows keeps the sides of what it had. Raises ConfigurationError unless 0 < fraction < 1, DataError for an empty
+    side.
+    """
+    if not 0 < fraction < 1:
+        raise ConfigurationError(f"The fraction to hold out must lie between 0 and 1, but is {fraction}.")
+    sides: tuple[list[Pair], list[Pair]] = [], []
+    for pair in pairs:
+        digest = hashlib.blake2b(f"{seed}\n{pair.source}".encode(), digest_size=8).digest()
+        sides[int.from_bytes(digest, "big") < fraction * 2**64].append(pair)
+    if not sides[0] or not sides[1]:
+        raise DataError(
+            f"A fraction of {fraction} must leave pairs on both sides, but leaves {len(sides[0])} to train on and "
+            f"{len(sides[1])} to validate on."
+        )
+    return sides
 
 
 def _names(row: Mapping[str, Any], source: str | None, target: str | None, place: str) -> tuple[str, str]:
     """The fields' names: what the call says, else the first known pair of names that the row has."""
-    found = [pair for pair in FIELDS if (source or pair[0]) in row and (target or pair[1]) in row]
+    found = [pair for pair in FIELDS if _has(row, source or pair[0]) and _has(row, target or pair[1])]
     if found:
         return source or found[0][0], target or found[0][1]
     if source is not None and target is not None:
@@ -101,10 +114,26 @@ def _names(row: Mapping[str, Any], source: str | None, target: str | None, place
     raise DataError(f"{place}: must have the fields {tried}, or those that you name, but has {_list(row)}.")
 
 
+_NOTHING = object()
+
+
+def _value(row: Mapping[str, Any], name: str) -> Any:
+    """A field, or one inside a field: `translation.en`."""
+    if name in row:
+        return row[name]
+    outer, dot, inner = name.partition(".")
+    inside = row.get(outer)
+    return _value(inside, inner) if dot and isinstance(inside, Mapping) else _NOTHING
+
+
+def _has(row: Mapping[str, Any], name: str) -> bool:
+    return _value(row, name) is not _NOTHING
+
+
 def _text(row: Mapping[str, Any], name: str, place: str) -> str:
-    if name not in row:
+    value = _value(row, name)
+    if value is _NOTHING:
         raise DataError(f"{place}: must have the field '{name}', but has {_list(row)}.")
-    value = row[name]
     if not isinstance(value, str):
         raise DataError(f"{place}: the field '{name}' must be a text, but is {value!r:.60}.")
     if not value.strip():

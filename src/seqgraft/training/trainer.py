@@ -25,7 +25,7 @@ from seqgraft.training.groups import Rate, assigned
 from seqgraft.training.groups import freeze as freeze_named
 from seqgraft.training.initial import set_output_prior
 from seqgraft.training.metrics import mean_loss
-from seqgraft.training.pairs import Pair
+from seqgraft.training.pairs import Pair, Skipped
 from seqgraft.training.plan import BatchPlan
 from seqgraft.training.schedule import Budget, Decay
 from seqgraft.training.special import settle_special_ids
@@ -56,6 +56,8 @@ class TrainingResult:
     """Pairs whose source or target was longer than the maximum, and was cut."""
     interrupted: bool
     """Whether Ctrl-C ended the training; what was learned until then is in the model and the folder."""
+    skipped: int = 0
+    """Bad pairs that were left out, where that was asked for."""
     notes: list[str] = field(default_factory=list)
     """Lines for the user: special ids that were found, texts that were cut."""
     curve: list[dict[str, float]] = field(default_factory=list)
@@ -75,8 +77,9 @@ def train(
     tokens_per_batch: int | None = 4096,
     rows_per_batch: int | None = None,
     accumulate: int = 1,
-    max_source_length: int | None = 512,
+    max_source_length: int | None = None,
     max_target_length: int | None = 128,
+    skip_bad: bool = False,
     learning_rate: float = 5e-5,
     new_learning_rate: float | None = None,
     weight_decay: float = 0.01,
@@ -110,7 +113,8 @@ def train(
         rows_per_batch: the most pairs of a batch; alone when `tokens_per_batch` is None.
         accumulate: batches of one optimizer step.
         max_source_length, max_target_length: in tokens; longer texts are cut. None: as long as the model has
-            positions for; a bound above those is lowered to them.
+            positions for, where a longer source is an error; a bound above those is lowered to them.
+        skip_bad: leave pairs out, and count them, that have no tokens on a side or a source that is too long.
         learning_rate: of pretrained weights; `new_learning_rate` of the graft, the bridge and a fresh head (default:
             ten times as much).
         warmup: the share of the training in which the rate rises.
@@ -157,7 +161,9 @@ def train(
         check_writable(model)
         _check_output(Path(output).expanduser(), tokenizer)
     notes = [note for note in (settle_special_ids(model, tokenizer), _widen(model)) if note]
-    cut = {"max_source_length": max_source_length, "max_target_length": max_target_length}
+    skipped = Skipped() if skip_bad else None
+    cut: dict[str, Any] = {"max_source_length": max_source_length, "max_target_length": max_target_length}
+    cut["skipped"] = skipped
     data = TokenizedPairs.make(train_pairs, model, tokenizer, **cut)
     valid = None if valid_pairs is None else TokenizedPairs.make(valid_pairs, model, tokenizer, **cut)
     if output_prior:
@@ -236,10 +242,13 @@ def train(
         cut_targets=data.cut_targets,
         interrupted=stopper.interrupted,
         notes=notes,
+        skipped=0 if skipped is None else skipped.count,
         curve=meter.curve,
     )
     if data.cut_sources or data.cut_targets:
         result.notes.append(f"Cut to the maximum: {data.cut_sources} sources and {data.cut_targets} targets.")
+    if skipped is not None and skipped.count:
+        result.notes.append(str(skipped))
     if output is not None:
         save_folder(model, tokenizer, output, {"settings": settings, "result": asdict(result)})
     return result
