@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from seqgraft.generation import fields
 from seqgraft.torch import processors
 from seqgraft.torch.search import Record, Step
 from seqgraft.torch.search_beams import search_beams
@@ -42,18 +43,9 @@ def run(table, o):
     rows_per_source, sources = o.beams, len(table)
     decoder = TableDecoder(table, rows_per_source)
     prompt = torch.tensor([o.prompt] * (sources * rows_per_source))
-    config = SimpleNamespace(
-        sequence_bias=o.sequence_bias,
-        repetition_penalty=o.repetition_penalty,
-        no_repeat_ngram_size=o.no_repeat_ngram_size,
-        encoder_no_repeat_ngram_size=0,
-        bad_words_ids=o.bad_words_ids,
-        min_length=o.min_length,
-        min_new_tokens=o.min_new_tokens,
-        forced_bos_token_id=o.forced_bos_token_id,
-        forced_eos_token_id=o.forced_eos_token_id,
-        do_sample=False,
-    )
+    names = [name for name in fields.SUPPORTED if hasattr(o, name)]
+    config = SimpleNamespace(**dict.fromkeys(fields.PUBLISHED))
+    vars(config).update({**fields.DEFAULTS, **{name: getattr(o, name) for name in names}})
     chain = processors.build(
         config, prompt_length=len(o.prompt), max_length=o.max_length, eos_token_ids=o.eos, device="cpu"
     )

@@ -5,6 +5,7 @@ from typing import Any
 
 from seqgraft.errors import GenerationError
 from seqgraft.generation.fields import ARGUMENTS, BEAMS_ONLY, EXTRA_OUTPUTS, SAMPLING_ONLY
+from seqgraft.generation.modes import clashes
 from seqgraft.generation.watermarking import WatermarkingConfig
 
 _AT_LEAST = {
@@ -13,6 +14,7 @@ _AT_LEAST = {
     "min_length": 0,
     "min_new_tokens": 0,
     "num_beams": 1,
+    "num_beam_groups": 1,
     "num_return_sequences": 1,
     "top_k": 0,
     "no_repeat_ngram_size": 0,
@@ -80,10 +82,12 @@ def _single(config: Any) -> Iterator[str]:
         edge = (value == low and with_low) or (value == high and with_high)
         if value is None or (_number(value) and (low < value < high or edge)):
             continue
-        least = f"at least {low}" if with_low else f"more than {low}"
-        most = f"at most {high}" if with_high else f"less than {high}"
-        span = f"between {low} and {high}" if with_low and with_high else f"{least} and {most}"
-        yield f"`{name}` must be {span}, but is {value!r}."
+        span = f"{'at least' if with_low else 'more than'} {low} and {'at most' if with_high else 'less than'} {high}"
+        yield f"`{name}` must be {f'between {low} and {high}' if with_low and with_high else span}, but is {value!r}."
+    if config.diversity_penalty is not None and not (
+        _number(config.diversity_penalty) and config.diversity_penalty >= 0
+    ):
+        yield f"`diversity_penalty` must be a number of at least 0, but is {config.diversity_penalty!r}."
     if config.length_penalty is not None and not isinstance(config.length_penalty, (int, float)):
         yield f"`length_penalty` must be a number, but is {config.length_penalty!r}."
     if config.bad_words_ids is not None and not _words(config.bad_words_ids):
@@ -121,6 +125,7 @@ def _paired(config: Any) -> Iterator[str]:
             )
         elif 1 < beams < returned:
             yield f"`num_return_sequences` must be at most `num_beams` ({beams}), but is {returned}."
+    yield from clashes(config)
 
 
 def _number(value: Any) -> bool:

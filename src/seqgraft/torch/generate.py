@@ -86,7 +86,7 @@ class GenerationMixin:
 
         prompt_name = "decoder_input_ids" if pair else "input_ids"
         max_length = set_lengths(config, prompt.ids.shape[1], position_limit(halves), prompt_name)
-        rows_per_source = mode.rows_per_source(config)
+        rows_per_source = mode.rows_per_source
         rows = repeated(prompt, rows_per_source)
         ends = [EosTokenCriteria(ids.eos)] if ids.eos else []
         timers = [MaxTimeCriteria(config.max_time)] if config.max_time is not None else []

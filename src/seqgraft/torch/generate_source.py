@@ -89,7 +89,7 @@ def encoded_source(
             inputs_embeds=moved(embeds, device),
             token_type_ids=moved(given.get("token_type_ids"), device),
             position_ids=moved(given.get("position_ids"), device),
-            global_attention_mask=moved(given.get("global_attention_mask"), device),
+            **_only_given(given, ("global_attention_mask",), device),
             output_attentions=bool(config.return_dict_in_generate and config.output_attentions),
             output_hidden_states=bool(config.return_dict_in_generate and config.output_hidden_states),
         )
@@ -118,6 +118,11 @@ def shared_vocabulary(config: Any, given: dict[str, Any], settings: GenerationCo
         )
     found: Tensor | None = given.get("input_ids")
     return found
+
+
+def _only_given(given: dict[str, Any], names: tuple[str, ...], device: torch.device) -> dict[str, Tensor]:
+    """Inputs that most encoders do not take."""
+    return {name: moved(given[name], device) for name in names if given.get(name) is not None}
 
 
 def position_limit(halves: tuple[Any, ...]) -> int | None:

@@ -1,9 +1,4 @@
-"""Which search the settings ask for, and what each is given.
-
-The modes, the first that is asked for wins: `assisted` (`assistant_model`, `prompt_lookup_num_tokens`), `constrained`
-(`constraints`, `force_words_ids`), `groups` (`num_beam_groups`), `contrastive` (`penalty_alpha` with `top_k`), `beams`
-(`num_beams`), `rows` (greedy search and sampling).
-"""
+"""Which search a call runs, and what it is given: `generation.modes` says which the settings ask for."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,11 +8,13 @@ from torch import Tensor
 
 from seqgraft.errors import GenerationError
 from seqgraft.generation.config import GenerationConfig
+from seqgraft.generation.modes import mode_of
 from seqgraft.generation.resolve import SpecialIds
 from seqgraft.generation.streamers import BaseStreamer
 from seqgraft.torch.processors import LogitsProcessorList
 from seqgraft.torch.search import Decoder, FoundBeams, FoundRows, Record, State
 from seqgraft.torch.search_beams import search_beams
+from seqgraft.torch.search_groups import search_groups
 from seqgraft.torch.search_rows import search_rows
 from seqgraft.torch.stopping import Stopping
 
@@ -70,20 +67,37 @@ def _beams(request: Request) -> FoundBeams:
     )
 
 
+def _groups(request: Request) -> FoundBeams:
+    return search_groups(
+        request.decoder,
+        request.state,
+        request.prompt,
+        beams=request.config.num_beams,
+        groups=request.config.num_beam_groups,
+        returned=request.config.num_return_sequences,
+        processors=request.processors,
+        stopping=request.stopping,
+        record=request.record,
+        fill=request.ids.pad if request.ids.pad is not None else 0,
+        length_penalty=request.config.length_penalty,
+        early_stopping=request.config.early_stopping,
+    )
+
+
+_SEARCHES: dict[str, Callable[[Request], FoundRows | FoundBeams]] = {
+    "groups": _groups,
+    "beams": _beams,
+    "rows": _rows,
+}
+
+
 @dataclass(frozen=True)
 class Mode:
-    """A search: the settings that ask for it (`asked` of settings and arguments), and what runs it."""
+    """A search: its name in `generation.modes`, what runs it, and how many rows of a source it is given."""
 
     name: str
-    asked: Callable[[Any, Mapping[str, Any]], bool]
     search: Callable[[Request], FoundRows | FoundBeams]
-    rows_per_source: Callable[[Any], int]
-
-
-MODES = (
-    Mode("beams", lambda config, arguments: config.num_beams > 1, _beams, lambda config: int(config.num_beams)),
-    Mode("rows", lambda config, arguments: True, _rows, lambda config: int(config.num_return_sequences)),
-)
+    rows_per_source: int
 
 
 def chosen(config: GenerationConfig, arguments: Mapping[str, Any]) -> Mode:
@@ -91,7 +105,7 @@ def chosen(config: GenerationConfig, arguments: Mapping[str, Any]) -> Mode:
 
     Raises GenerationError when they cannot go together.
     """
-    mode = next(mode for mode in MODES if mode.asked(config, arguments))
-    if arguments.get("streamer") is not None and mode.name != "rows":
+    name = mode_of(config, arguments)
+    if arguments.get("streamer") is not None and config.num_beams > 1:
         raise GenerationError(f"`streamer` needs `num_beams` to be 1, but it is {config.num_beams}.")
-    return mode
+    return Mode(name, _SEARCHES[name], max(config.num_beams, config.num_return_sequences))

@@ -12,6 +12,7 @@ from seqgraft.torch.processors.bias import (
     SuppressTokensLogitsProcessor,
 )
 from seqgraft.torch.processors.build import build
+from seqgraft.torch.processors.diversity import HammingDiversityLogitsProcessor
 from seqgraft.torch.processors.length import (
     ExponentialDecayLengthPenalty,
     ForcedBOSTokenLogitsProcessor,
@@ -47,6 +48,7 @@ __all__ = [
     "ExponentialDecayLengthPenalty",
     "ForcedBOSTokenLogitsProcessor",
     "ForcedEOSTokenLogitsProcessor",
+    "HammingDiversityLogitsProcessor",
     "InfNanRemoveLogitsProcessor",
     "LogitNormalization",
     "LogitsProcessor",

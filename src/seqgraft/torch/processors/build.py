@@ -14,6 +14,7 @@ from seqgraft.torch.processors.bias import (
     SuppressTokensAtBeginLogitsProcessor,
     SuppressTokensLogitsProcessor,
 )
+from seqgraft.torch.processors.diversity import HammingDiversityLogitsProcessor
 from seqgraft.torch.processors.length import (
     ExponentialDecayLengthPenalty,
     ForcedBOSTokenLogitsProcessor,
@@ -63,6 +64,9 @@ def build(
     made: list[Any] = []
     if config.sequence_bias is not None:
         made.append(SequenceBiasLogitsProcessor(config.sequence_bias))
+    if config.diversity_penalty > 0:
+        groups = (config.diversity_penalty, config.num_beams, config.num_beam_groups)
+        made.append(HammingDiversityLogitsProcessor(*groups))
     if config.encoder_repetition_penalty != 1.0:
         source = _needed(source_ids, "encoder_repetition_penalty")
         made.append(EncoderRepetitionPenaltyLogitsProcessor(config.encoder_repetition_penalty, source))
