@@ -70,6 +70,13 @@ class Head(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """states [..., width] -> logits [..., vocabulary]"""
+        states = self.before_output(states)
+        logits = product(self.output, states) if self.fast is None else self.fast["output"](states)
+        cap = self.spec.softcap
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    def before_output(self, states: Tensor) -> Tensor:
+        """states [..., width] -> what the last linear map reads."""
         if self.spec.transform is not None and self.dense is not None:
             states = product(self.dense, states) if self.fast is None else self.fast["dense"](states)
             if self.spec.transform.activation is not None:
@@ -78,9 +85,7 @@ class Head(nn.Module):
                 states = self.norm(states)
         if self.spec.scale != 1.0:
             states = states * self.spec.scale
-        logits = product(self.output, states) if self.fast is None else self.fast["output"](states)
-        cap = self.spec.softcap
-        return logits if cap is None else cap * torch.tanh(logits / cap)
+        return states
 
 
 class Stack(nn.Module):
