@@ -23,6 +23,7 @@ from seqgraft.torch.generate_outputs import output
 from seqgraft.torch.generate_source import encoded_source, position_limit, shared_vocabulary, sorted_arguments
 from seqgraft.torch.search import Decoder, Record, State
 from seqgraft.torch.search_prompt import first_token, lone_prompt, pair_prompt, repeated
+from seqgraft.torch.stop_strings import stop_strings
 from seqgraft.torch.stopping import Stopping
 
 
@@ -90,7 +91,8 @@ class GenerationMixin:
         rows = repeated(prompt, rows_per_source)
         ends = [EosTokenCriteria(ids.eos)] if ids.eos else []
         timers = [MaxTimeCriteria(config.max_time)] if config.max_time is not None else []
-        stopping = Stopping.of(logits_processors.merged([*timers, *ends], stopping_criteria or ()), max_length)
+        texts = [stop_strings(config.stop_strings, tokenizer)] if config.stop_strings is not None else []
+        stopping = Stopping.of(logits_processors.merged([*timers, *texts, *ends], stopping_criteria or ()), max_length)
         processors = logits_processors.build(
             config,
             prompt_length=rows.ids.shape[1],

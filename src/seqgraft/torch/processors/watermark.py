@@ -181,7 +181,7 @@ class WatermarkDetector:
         processor = self.processor
         itself = processor.seeding_scheme == "selfhash"
         windows = ids.unfold(0, processor.context_width + (not itself), 1)
-        windows, counts = windows.unique(dim=0, return_counts=True)
+        windows, counts = torch.unique(windows, dim=0, return_counts=True)
         seeds = processor.seeds(windows if itself else windows[:, :-1])
         targets = windows[:, -1].tolist()
         green = torch.stack([processor.green(seed)[token] for seed, token in zip(seeds, targets, strict=True)])
