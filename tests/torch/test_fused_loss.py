@@ -37,8 +37,9 @@ def graded(loss, *values):
 @pytest.mark.parametrize("chunk", [1, 7 * VOCABULARY, 10**9])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
-    "options", [{}, {"smoothing": 0.1}, {"z_loss": 0.01}, {"softcap": 2.0}, {"smoothing": 0.2, "z_loss": 1e-3, "softcap": 3.0}]
-)  # fmt: skip
+    "options",
+    [{}, {"smoothing": 0.1}, {"z_loss": 0.01}, {"softcap": 2.0}, {"smoothing": 0.2, "z_loss": 1e-3, "softcap": 3.0}],
+)
 def test_loss_and_gradients_are_those_of_whole_logits(chunk, bias, options):
     states, weight, shift, targets = parts(bias=bias)
     found, gradients = graded(
