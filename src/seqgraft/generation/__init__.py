@@ -9,6 +9,7 @@ from seqgraft.generation.stopping import (
     StoppingCriteriaList,
 )
 from seqgraft.generation.streamers import BaseStreamer, TextIteratorStreamer, TextStreamer
+from seqgraft.generation.watermarking import WatermarkingConfig
 
 __all__ = [
     "BaseStreamer",
@@ -20,4 +21,5 @@ __all__ = [
     "StoppingCriteriaList",
     "TextIteratorStreamer",
     "TextStreamer",
+    "WatermarkingConfig",
 ]

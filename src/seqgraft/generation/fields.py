@@ -18,6 +18,8 @@ SUPPORTED = (
     "num_beams",
     "num_beam_groups",
     "diversity_penalty",
+    "constraints",
+    "force_words_ids",
     "use_cache",
     "temperature",
     "top_k",
@@ -79,8 +81,6 @@ UNSUPPORTED: dict[str, Any] = {
     "low_memory": False,
     "penalty_alpha": 0.0,
     "dola_layers": None,
-    "constraints": None,
-    "force_words_ids": None,
     "prefill_chunk_size": None,
 }
 

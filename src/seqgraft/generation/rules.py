@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from seqgraft.errors import GenerationError
+from seqgraft.generation.constraints import constraint_faults
 from seqgraft.generation.fields import ARGUMENTS, BEAMS_ONLY, EXTRA_OUTPUTS, SAMPLING_ONLY
 from seqgraft.generation.modes import clashes
 from seqgraft.generation.watermarking import WatermarkingConfig
@@ -88,6 +89,7 @@ def _single(config: Any) -> Iterator[str]:
         _number(config.diversity_penalty) and config.diversity_penalty >= 0
     ):
         yield f"`diversity_penalty` must be a number of at least 0, but is {config.diversity_penalty!r}."
+    yield from constraint_faults(config)
     if config.length_penalty is not None and not isinstance(config.length_penalty, (int, float)):
         yield f"`length_penalty` must be a number, but is {config.length_penalty!r}."
     if config.bad_words_ids is not None and not _words(config.bad_words_ids):
