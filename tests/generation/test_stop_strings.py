@@ -37,7 +37,7 @@ def byte_level():
     backend = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, [], unk_token=None))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
-    return backend, ["stop", "p s", "é", "tép", "\n", "p\n"]
+    return backend, ["stop", "p s", "é", "té", "\n", "p\n"]
 
 
 def byte_fallback():
@@ -48,7 +48,7 @@ def byte_fallback():
     backend.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    return backend, ["stop", "p s", "é", "tép", "\n", "os\n"]
+    return backend, ["stop", "p s", "é", "té", "\n", "os\n"]
 
 
 KINDS = [word_piece, byte_level, byte_fallback]

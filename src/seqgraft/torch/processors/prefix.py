@@ -16,9 +16,9 @@ Allowed = Callable[[int, Tensor], Sequence[int] | Tensor]
 class PrefixConstrainedLogitsProcessor(LogitsProcessor):
     """Forbids all but the tokens that `prefix_allowed_tokens_fn(source, ids [time])` returns for each row.
 
-    `source` is the row's place among the sources. `num_beams` rows of a source share one search: where none of the
-    tokens allowed to any of them can be chosen any more, those are let through with a score of 0.
-    `rows_per_source` is more than `num_beams` where several rows of one source are drawn independently.
+    `source` is the row's place among the sources. The `num_beams` rows of a source are one search: where none of the
+    tokens allowed to any of them can be chosen any more, those are let through with a score of 0. `rows_per_source` is
+    more than `num_beams` where several rows of a source are drawn, each by itself.
     """
 
     def __init__(
