@@ -8,12 +8,14 @@ from torch import Tensor
 
 from seqgraft.errors import GenerationError
 from seqgraft.generation.config import GenerationConfig
+from seqgraft.generation.constraints import constraints_of
 from seqgraft.generation.modes import mode_of
 from seqgraft.generation.resolve import SpecialIds
 from seqgraft.generation.streamers import BaseStreamer
 from seqgraft.torch.processors import LogitsProcessorList
 from seqgraft.torch.search import Decoder, FoundBeams, FoundRows, Record, State
 from seqgraft.torch.search_beams import search_beams
+from seqgraft.torch.search_constrained import search_constrained
 from seqgraft.torch.search_groups import search_groups
 from seqgraft.torch.search_rows import search_rows
 from seqgraft.torch.stopping import Stopping
@@ -51,29 +53,23 @@ def _rows(request: Request) -> FoundRows:
 
 
 def _beams(request: Request) -> FoundBeams:
-    return search_beams(
-        request.decoder,
-        request.state,
-        request.prompt,
-        beams=request.config.num_beams,
-        returned=request.config.num_return_sequences,
-        processors=request.processors,
-        stopping=request.stopping,
-        record=request.record,
-        sample=request.config.do_sample,
-        fill=request.ids.pad if request.ids.pad is not None else 0,
-        length_penalty=request.config.length_penalty,
-        early_stopping=request.config.early_stopping,
-    )
+    return _some_beams(search_beams, request, sample=request.config.do_sample)
 
 
 def _groups(request: Request) -> FoundBeams:
-    return search_groups(
+    return _some_beams(search_groups, request, groups=request.config.num_beam_groups)
+
+
+def _constrained(request: Request) -> FoundBeams:
+    return _some_beams(search_constrained, request, constraints=constraints_of(request.config))
+
+
+def _some_beams(search: Callable[..., FoundBeams], request: Request, **own: Any) -> FoundBeams:
+    return search(
         request.decoder,
         request.state,
         request.prompt,
         beams=request.config.num_beams,
-        groups=request.config.num_beam_groups,
         returned=request.config.num_return_sequences,
         processors=request.processors,
         stopping=request.stopping,
@@ -81,10 +77,12 @@ def _groups(request: Request) -> FoundBeams:
         fill=request.ids.pad if request.ids.pad is not None else 0,
         length_penalty=request.config.length_penalty,
         early_stopping=request.config.early_stopping,
+        **own,
     )
 
 
 _SEARCHES: dict[str, Callable[[Request], FoundRows | FoundBeams]] = {
+    "constrained": _constrained,
     "groups": _groups,
     "beams": _beams,
     "rows": _rows,

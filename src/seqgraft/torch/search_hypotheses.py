@@ -142,9 +142,8 @@ def best_choices(
                 if token not in ends and not ended:
                     going.append(Choice(score, token, row))
                 elif rank < size:
-                    ids_so_far = running.ids[row].tolist()
-                    if complete(ids_so_far):
-                        written = ids_so_far if token in ends else [*ids_so_far, token]
+                    written = running.ids[row].tolist() + ([] if token in ends else [token])
+                    if complete(written):
                         pool.add(score, generated, written, [*running.rows[row], row], closed=token in ends)
                 if len(going) == size:
                     break
