@@ -46,11 +46,6 @@ class Stopping:
         """Whether rows may not leave the batch: a criterion of somebody else's may keep something for each of them."""
         return any(not type(criterion).__module__.startswith("seqgraft.") for criterion in self.others)
 
-    @property
-    def fixed(self) -> bool:
-        """Whether rows may not leave the batch: a criterion of somebody else's may keep something for each of them."""
-        return any(not type(criterion).__module__.startswith("seqgraft.") for criterion in self.others)
-
     def ended(self, tokens: Tensor) -> Tensor:
         """tokens [...] -> which of them are end tokens, [...] of truth values."""
         if not self.eos_token_ids:
