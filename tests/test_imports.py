@@ -18,6 +18,7 @@ ROOMS = [
     "checkpoints",
     "text",
     "generation",
+    "evaluation",
     "torch",
     "training",
     "engine",
@@ -26,7 +27,7 @@ ROOMS = [
     "cli",
 ]
 """In the order of the design: a room may import those before it."""
-NEUTRAL = ("errors", "folders", "spec", "families", "config", "checkpoints", "text", "generation")
+NEUTRAL = ("errors", "folders", "spec", "families", "config", "checkpoints", "text", "generation", "evaluation")
 FRAMEWORKS = {"torch", "jax", "flax", "tensorflow", "lightning", "transformers"}
 LAZY = ("pipelines", "serving", "cli")
 """Rooms that may import torch inside functions alone."""
