@@ -44,7 +44,7 @@ class RaggedTable:
         logits, state = self.score(ids, state)
         return Step(logits[:, -1]), state
 
-    def reorder(self, state, rows):
+    def keep(self, state, rows):
         return [state[row] for row in rows.tolist()]
 
     def forget(self, state, counts):
@@ -75,7 +75,7 @@ class FastTable(RaggedTable):
         at = lengths[:, None] + torch.arange(ids.shape[1])
         return self.table[0, padded.gather(1, at), padded.gather(1, at + 1)], (seen, lengths + ids.shape[1])
 
-    def reorder(self, state, rows):
+    def keep(self, state, rows):
         return state[0][rows], state[1][rows]
 
     def forget(self, state, counts):

@@ -153,7 +153,7 @@ class Assistant:
         return Drafts(ids, counts, torch.stack(drawn, dim=1) if self.sample else None)
 
     def keep(self, rows: Tensor) -> None:
-        self.state = self.decoder.reorder(self.state, rows)
+        self.state = self.decoder.keep(self.state, rows)
 
     def done(self) -> None:
         if self.remember is not None and self._wanted is not None:
@@ -174,7 +174,8 @@ class Assistant:
     def _unseen(self, texts: Texts) -> tuple[Tensor, Texts]:
         """The ids that the state has not seen, [live, new]; what it saw and the texts no longer have is forgotten.
 
-        All rows take equally many, so that one step serves: a row that has fewer unseen ones sees some again.
+        All rows take equally many, so that one step serves: a row that has fewer unseen ones sees some again. Where a
+        text is too short for that, each row is brought up to its last id by itself.
         """
         if self._seen is None:
             self._seen = Texts(texts.ids[:, :0], texts.ids.shape[1] - 1, -1)
@@ -185,8 +186,18 @@ class Assistant:
         same = seen.ids[seen.live, :width] == texts.ids[texts.live, :width]
         right = torch.minimum(same.long().cumprod(dim=1).sum(dim=1), torch.minimum(held, now - 1))
         missing = int((now - right).max())
-        surplus = held - now + missing
-        if surplus.any():
-            self.state = self.decoder.forget(self.state, surplus)
-            seen.lengths[seen.live] -= surplus
+        if missing > int(now.min()):
+            self._forget(seen, held - right)
+            places = right[:, None] + torch.arange(missing - 1, device=right.device)
+            between = texts.ids[texts.live[:, None], places.clamp(max=width - 1)]
+            _, self.state = self.decoder.score(between, self.state)
+            seen.write(between, now - 1 - right)
+            seen.lengths[seen.live] += missing - 1
+            held, missing = seen.now, 1
+        self._forget(seen, held - now + missing)
         return texts.last(missing), seen
+
+    def _forget(self, seen: Texts, counts: Tensor) -> None:
+        if counts.any():
+            self.state = self.decoder.forget(self.state, counts)
+            seen.lengths[seen.live] -= counts

@@ -16,7 +16,7 @@ from seqgraft.generation.streamers import BaseStreamer
 from seqgraft.torch.candidates import Drafts, Proposer
 from seqgraft.torch.processors import LogitsProcessorList
 from seqgraft.torch.ragged import Texts, asked, processed
-from seqgraft.torch.search import Decoder, FoundRows, Record, State
+from seqgraft.torch.search import Decoder, FoundRows, Record, State, worth_leaving
 from seqgraft.torch.stopping import Stopping
 
 
@@ -34,13 +34,15 @@ class Speculation:
     drafted: int = 0
     accepted: int = 0
 
-    def add(self, tokens: list[int], drafted: list[int], accepted: list[int]) -> None:
-        """Count a pass; a number for each row in it."""
+    def add(self, going: Tensor, tokens: Tensor, drafted: Tensor, accepted: Tensor) -> None:
+        """Count a pass of the rows that are `going`; a number for each row [live]."""
+        accepted = torch.minimum(accepted, tokens)
+        rows, more, guessed, right = torch.stack((going.long(), tokens, drafted, accepted)).sum(dim=1).tolist()
         self.passes += 1
-        self.row_passes += len(tokens)
-        self.tokens += sum(tokens)
-        self.drafted += sum(drafted)
-        self.accepted += sum(accepted)
+        self.row_passes += rows
+        self.tokens += more
+        self.drafted += guessed
+        self.accepted += right
 
     @property
     def tokens_per_pass(self) -> float:
@@ -72,61 +74,54 @@ def search_assisted(
     sample: bool = False,
     pad_token_id: int | None = None,
     streamer: BaseStreamer | None = None,
+    longest: int | None = None,
 ) -> FoundAssisted:
     """Continue prompt [rows, time] as `search_rows` does, in fewer passes of the decoder.
 
     A pass appends each row's newest token and its drafts; the decoder forgets the drafts that were not accepted.
+    `longest` is how long a text, its drafts counted, the models can read.
     """
     told = prompt.shape[1]
     most = max(stopping.max_length, told + 1)
     texts = Texts(prompt, most, pad_token_id or 0)
     ends = torch.full_like(texts.lengths, most)
+    going = torch.ones_like(texts.live, dtype=torch.bool)  # [live]; the others ended, and wait until leaving pays
     steps, counted = _Steps(record, len(prompt), told), Speculation()
     new = prompt
     while True:
-        drafts = proposer.propose(texts, most - 1 - texts.now) if new.shape[1] == 1 else Drafts.none(texts)
-        if drafts.ids.shape[1] > 0:
-            logits, state = decoder.score(torch.cat((new, drafts.ids), dim=1), state)
-        else:
-            step, state = decoder.step(new, state)
-            logits = step.logits[:, None]
-        logits = logits.float()
+        drafts = Drafts.none(texts)
+        if new.shape[1] == 1:
+            drafts = proposer.propose(texts, torch.where(going, _room(texts, most, longest), 0))
+        width = 1 + drafts.ids.shape[1]
+        logits, state = _logits(decoder, torch.cat((new, drafts.ids), dim=1) if width > 1 else new, width, state)
         texts.write(drafts.ids, drafts.counts)
-        scores = processed(processors, texts, logits, drafts.counts + 1)
+        scores = processed(processors, texts, logits, torch.where(going, drafts.counts + 1, 0))
         tokens, accepted = _drawn(scores, drafts) if sample else _chosen(scores, drafts)
-        totals = accepted + 1
+        totals = torch.where(going, accepted + 1, 0)
         texts.write(tokens, totals)
         steps.take(texts, logits, scores, totals)
         if stopping.may_stop_early:
-            stops = stopping.ended(tokens)
-            if stopping.others:
-                answers = asked(stopping.asked, texts, totals, steps.so_far)
-                stops[:, : answers.shape[1]] |= answers
-            stops &= torch.arange(tokens.shape[1], device=tokens.device) < totals[:, None]
-            first = torch.where(stops.any(dim=1), (~stops).long().cumprod(dim=1).sum(dim=1) + 1, most)
+            first = _first_end(stopping, texts, tokens, totals, steps)
             ends[texts.live] = torch.minimum(ends[texts.live], texts.now + first)
             if pad_token_id is not None:  # without one a row that ended runs on, as in the plain search
                 totals = torch.minimum(totals, first)
                 texts.write(tokens, totals)
         texts.lengths[texts.live] += totals
-        done = texts.now >= (ends[texts.live] if pad_token_id is not None else ends.max())
-        going, gained = (~done).tolist(), totals.tolist()
-        counted.add(gained, drafts.counts.tolist(), torch.minimum(accepted, totals).tolist())
-        kept = [row for row, goes in enumerate(going) if goes]
-        unused = drafts.ids.shape[1] + 1 - totals
-        if kept and len(kept) < len(going):
-            rows = torch.tensor(kept, device=prompt.device)
-            state, unused = decoder.reorder(state, rows), unused[rows]
-            proposer.keep(rows)
-            texts.live = texts.live[rows]
-        until = int(texts.now.min() if kept else ends.max())
+        counted.add(going, totals, drafts.counts, accepted)
+        unused = width - totals
+        going = texts.now < (ends[texts.live] if pad_token_id is not None else ends.max())
+        kept = going.nonzero()[:, 0]
+        until = int(texts.now[kept].min() if len(kept) else ends.max())
         if streamer is not None:
             for at in range(told, until):
                 streamer.put(texts.ids[:, at].cpu())
             told = max(told, until)
-        if not kept:
+        if not len(kept):
             break
-        if any(gained[row] <= drafts.ids.shape[1] for row in kept):
+        if worth_leaving(len(kept), len(going)):
+            state, unused, going, texts.live = decoder.keep(state, kept), unused[kept], going[kept], texts.live[kept]
+            proposer.keep(kept)
+        if unused.any():
             state = decoder.forget(state, unused)
         new = texts.last(1)
     proposer.done()
@@ -134,6 +129,36 @@ def search_assisted(
         streamer.end()
     steps.cut(until)
     return FoundAssisted(texts.ids[:, :until].clone(), state, counted)
+
+
+def _room(texts: Texts, most: int, longest: int | None) -> Tensor:
+    """How many drafts each live row may have, [live]: the token after them has a place as well.
+
+    Shorter rows are read up to the place of the longest one's last draft, so that must be one that the models know.
+    """
+    room = most - 1 - texts.now
+    return room if longest is None else torch.minimum(room, longest - texts.now.max()).clamp(min=0)
+
+
+def _logits(decoder: Decoder, ids: Tensor, width: int, state: State) -> tuple[Tensor, State]:
+    """Append ids [live, new]; float32 logits [live, width, vocab] of the last `width` of them."""
+    if width > 1:
+        logits, state = decoder.score(ids, state)
+    else:
+        step, state = decoder.step(ids, state)
+        logits = step.logits[:, None]
+    return logits.float(), state
+
+
+def _first_end(stopping: Stopping, texts: Texts, tokens: Tensor, totals: Tensor, steps: "_Steps") -> Tensor:
+    """After how many of its totals[r] next tokens [live, new] a row ends, [live]; far behind them where it does not."""
+    stops = stopping.ended(tokens)
+    if stopping.others:
+        answers = asked(stopping.asked, texts, totals, steps.so_far)
+        stops[:, : answers.shape[1]] |= answers
+    stops &= torch.arange(tokens.shape[1], device=tokens.device) < totals[:, None]
+    first = (~stops).long().cumprod(dim=1).sum(dim=1) + 1
+    return torch.where(stops.any(dim=1), first, stopping.max_length + tokens.shape[1])
 
 
 def _chosen(scores: Tensor, drafts: Drafts) -> tuple[Tensor, Tensor]:
