@@ -86,16 +86,21 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     logits.div_(softcap).tanh_().mul_(softcap)
                 slope = None if softcap is None else 1 - (logits / softcap).square()
                 own = targets[part, None]
-                norm = logits.logsumexp(-1)
-                loss = norm - (1 - smoothing) * logits.gather(1, own)[:, 0]
-                if smoothing:
-                    loss = loss - smoothing * logits.mean(-1)
+                top = logits.amax(-1)
+                logits.sub_(top[:, None])  # so that the largest numbers are the exact ones
+                picked = logits.gather(1, own)[:, 0]
+                mean = logits.mean(-1) if smoothing else 0.0
+                gradient = logits.exp_()
+                whole = gradient.sum(-1)
+                rest = whole.log()
+                norm = top + rest
+                loss = rest - (1 - smoothing) * picked - smoothing * mean
                 if z_loss:
                     loss = loss + z_loss * norm.square()
                 total += loss.sum()
                 if not (to_states or to_weight or to_bias):
                     continue
-                gradient = logits.sub_(norm[:, None]).exp_()
+                gradient.div_(whole[:, None])
                 if z_loss:
                     gradient.mul_(1 + 2 * z_loss * norm[:, None])
                 if smoothing:
