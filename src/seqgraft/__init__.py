@@ -13,7 +13,7 @@ _ROOMS: dict[str, str] = {
     "families.configuration": "PretrainedConfig",
     "spec": "Graft",
     "generation": "BaseStreamer EosTokenCriteria GenerationConfig MaxLengthCriteria MaxTimeCriteria StoppingCriteria "
-    "StoppingCriteriaList TextIteratorStreamer TextStreamer",
+    "StoppingCriteriaList TextIteratorStreamer TextStreamer WatermarkingConfig",
     "generation.outputs": "BaseModelOutput BaseModelOutputWithPooling CausalLMOutputWithCrossAttentions "
     "GenerateBeamDecoderOnlyOutput GenerateBeamEncoderDecoderOutput GenerateDecoderOnlyOutput "
     "GenerateEncoderDecoderOutput ModelOutput Seq2SeqLMOutput",
@@ -24,7 +24,17 @@ _ROOMS: dict[str, str] = {
     "torch.auto": "AutoModel AutoModelForCausalLM AutoModelForSeq2SeqLM",
     "torch.cache": "EncoderDecoderCache",
     "torch.model": "EncoderDecoderModel",
-    "torch.processors": "LogitsProcessor LogitsProcessorList",
+    "torch.processors": "EncoderNoRepeatNGramLogitsProcessor EncoderRepetitionPenaltyLogitsProcessor "
+    "EpsilonLogitsWarper EtaLogitsWarper ExponentialDecayLengthPenalty "
+    "ForcedBOSTokenLogitsProcessor ForcedEOSTokenLogitsProcessor HammingDiversityLogitsProcessor "
+    "InfNanRemoveLogitsProcessor LogitNormalization LogitsProcessor LogitsProcessorList "
+    "MinLengthLogitsProcessor MinNewTokensLengthLogitsProcessor MinPLogitsWarper "
+    "NoBadWordsLogitsProcessor NoRepeatNGramLogitsProcessor PrefixConstrainedLogitsProcessor "
+    "RepetitionPenaltyLogitsProcessor SequenceBiasLogitsProcessor "
+    "SuppressTokensAtBeginLogitsProcessor SuppressTokensLogitsProcessor TemperatureLogitsWarper "
+    "TopHLogitsWarper TopKLogitsWarper TopPLogitsWarper TypicalLogitsWarper WatermarkDetector "
+    "WatermarkDetectorOutput WatermarkLogitsProcessor",
+    "torch.stop_strings": "StopStringCriteria",
     "training.collator": "DataCollatorForSeq2Seq",
     "pipelines": "SummarizationPipeline Text2TextGenerationPipeline TranslationPipeline pipeline",
 }

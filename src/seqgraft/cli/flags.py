@@ -40,6 +40,12 @@ def generation(
     repetition_penalty: Annotated[
         float | None, _option(panel=SEARCH, metavar="X", help="Above 1 makes used tokens less likely.")
     ] = None,
+    num_return_sequences: Annotated[
+        int | None, _option(panel=SEARCH, metavar="N", help="Outputs of each text; files get the first.")
+    ] = None,
+    stop_strings: Annotated[
+        list[str] | None, _option("--stop-string", panel=SEARCH, metavar="TEXT", help="End here. Repeatable.")
+    ] = None,
     setting: Annotated[
         list[str] | None,
         _option("--set", panel=SEARCH, metavar="NAME=VALUE", help="Any other setting; VALUE is JSON. Repeatable."),
@@ -51,6 +57,12 @@ def generation(
     top_k: Annotated[int | None, _option(panel=SAMPLING, metavar="N", help="Draw from the N likeliest tokens.")] = None,
     top_p: Annotated[
         float | None, _option(panel=SAMPLING, metavar="X", help="Draw from the likeliest tokens of this probability.")
+    ] = None,
+    min_p: Annotated[
+        float | None, _option(panel=SAMPLING, metavar="X", help="Only tokens at least X times as likely as the best.")
+    ] = None,
+    typical_p: Annotated[
+        float | None, _option(panel=SAMPLING, metavar="X", help="Draw from the most typical of this probability.")
     ] = None,
     seed: Annotated[int | None, _option(panel=SAMPLING, metavar="N", help="Makes the draw repeatable.")] = None,
 ) -> None:
@@ -81,7 +93,9 @@ def settings_of(flags: dict[str, Any]) -> dict[str, Any]:
     from seqgraft.generation import GenerationConfig
     from seqgraft.generation.fields import PUBLISHED
 
-    given = {name: value for name, value in flags.items() if value is not None and name not in ("setting", "seed")}
+    given = {
+        name: value for name, value in flags.items() if value not in (None, []) and name not in ("setting", "seed")
+    }
     for text in flags["setting"] or ():
         name, equals, value = text.partition("=")
         name = name.strip().replace("-", "_")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("seqgraft.pipelines")
 
-_PASSED = ("generation_config", "logits_processor", "stopping_criteria", "streamer")
+_PASSED = ("generation_config", "logits_processor", "prefix_allowed_tokens_fn", "stopping_criteria", "streamer")
 """Arguments of `generate` that are no settings."""
 _LENGTHS = ("max_length", "max_new_tokens")
 
@@ -217,6 +217,8 @@ class Text2TextGenerationPipeline:
         settings = dict(asked.settings)
         if self._special("pad_token_id", settings) is None and self.tokenizer.pad_token_id is not None:
             settings["pad_token_id"] = self.tokenizer.pad_token_id
+        if self._special("stop_strings", settings) is not None:
+            settings["tokenizer"] = self.tokenizer
         return settings
 
     def _record(self, ids: Any, asked: Asked) -> dict[str, Any]:
@@ -230,7 +232,7 @@ class Text2TextGenerationPipeline:
         return record
 
     def _special(self, name: str, settings: dict[str, Any]) -> Any:
-        """A special id as `generate` will find it."""
+        """A special id (or stop strings) as `generate` will find it."""
         config = self.model.config
         if name in settings:
             return settings[name]

@@ -6,7 +6,7 @@ brings is sorted in `generate_source`, which search runs is decided in `search_c
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +25,7 @@ from seqgraft.torch.search import Decoder, Record, State
 from seqgraft.torch.search_prompt import first_token, lone_prompt, pair_prompt, repeated
 from seqgraft.torch.stop_strings import stop_strings
 from seqgraft.torch.stopping import Stopping
+from seqgraft.torch.transitions import transition_scores
 
 
 class GenerationMixin:
@@ -124,3 +125,17 @@ class GenerationMixin:
             search_choice.Request(decoder, state, rows.ids, config, ids, processors, stopping, record, streamer)
         )
         return output(found, record, source) if details else found.ids
+
+    def compute_transition_scores(
+        self,
+        sequences: Tensor,
+        scores: Sequence[Tensor],
+        beam_indices: Tensor | None = None,
+        normalize_logits: bool = False,
+    ) -> Tensor:
+        """The score of every generated token, [rows, steps], out of an output's fields.
+
+        With beams they sum to `sequences_scores` times (generated length) ** length_penalty. `normalize_logits` turns
+        logits into log-probabilities. After a beam's end they are 0.
+        """
+        return transition_scores(sequences, scores, beam_indices, normalize_logits)
