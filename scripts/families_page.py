@@ -8,7 +8,7 @@ from typing import Any
 
 from seqgraft import spec
 from seqgraft.errors import SeqgraftError
-from seqgraft.families import ENTRIES, family
+from seqgraft.families import ALIASES, ENTRIES, family
 from seqgraft.spec.graft import Graft, graft
 
 PARITY = Path(__file__).parent.parent / "docs" / "parity.json"
@@ -55,6 +55,10 @@ def page() -> str:
             "| model_type | as encoder | as decoder | cross-attention | parity |",
             "| --- | --- | --- | --- | --- |",
             *rows,
+            "",
+            "Other names that mean a family, as in `transformers`: "
+            + ", ".join(f"`{name}` means `{named}`" for name, named in sorted(ALIASES.items()))
+            + ".",
             "",
             "## Spec fields",
             "",

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from seqgraft import folders
 from seqgraft.errors import ConfigurationError
-from seqgraft.families import ENTRIES, family
+from seqgraft.families import ALIASES, ENTRIES, family
 from seqgraft.families.configuration import CONFIG_NAME, PretrainedConfig
 from seqgraft.spec import Graft, Stack
 
@@ -210,14 +210,14 @@ class AutoConfig:
 
 def known_types() -> list[str]:
     """Every model_type that a `config.json` may have."""
-    return sorted([*ENTRIES, EncoderDecoderConfig.model_type])
+    return sorted([*ENTRIES, *ALIASES, EncoderDecoderConfig.model_type])
 
 
 def config_class(model_type: str) -> type[PretrainedConfig]:
     """The configuration class of a model_type."""
     if model_type == EncoderDecoderConfig.model_type:
         return EncoderDecoderConfig
-    return family(model_type).config
+    return family(ALIASES.get(model_type, model_type)).config
 
 
 def encoder_spec(config: PretrainedConfig) -> Stack:

@@ -172,6 +172,7 @@ ROWS_BERTLIKE = (
         token_types=True,
         positions=False,
     ),
+    _both("roformer-values", {**_BERT, "rotary_value": True}, "RoFormer", token_types=True, positions=False),
     _both("roc_bert", _ROC, "RoCBert", token_types=True),
     _both("roc_bert-sound", {**_ROC, **_UNTIED, "enable_shape": False}, "RoCBert", token_types=True),
     _both("roc_bert-apart", {**_ROC, "concat_input": False}, "RoCBert", token_types=True),

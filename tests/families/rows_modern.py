@@ -265,4 +265,8 @@ ROWS_MODERN = (
         },
         grafts=False,
     ),
+    _row(
+        "stablelm-normed", "stablelm", "StableLm", {"use_parallel_residual": True, "qk_layernorm": True}, grafts=False
+    ),
+    _row("stablelm-normed-pre", "stablelm", "StableLm", {"qk_layernorm": True}),
 )

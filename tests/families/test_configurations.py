@@ -13,7 +13,7 @@ import seqgraft
 from seqgraft import AutoConfig, EncoderDecoderConfig
 from seqgraft.config import config_class, decoder_spec, encoder_spec
 from seqgraft.errors import ConfigurationError
-from seqgraft.families import ENTRIES
+from seqgraft.families import ALIASES, ENTRIES, family
 from seqgraft.spec import Rotary, RotaryScaling
 
 from .row import says
@@ -170,7 +170,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("gemma", {"use_bidirectional_attention": True}, "`use_bidirectional_attention` must be unset, since it is not"),
     ("gemma2", {"layer_types": ["full_attention"]}, "`layer_types` must name 'full_attention' or 'sliding_attention'"),
-    ("stablelm", {"qk_layernorm": True}, "`qk_layernorm` must be False, since it is not supported, but is True."),
     ("smollm3", {"no_rope_layers": [1]}, "`no_rope_layers` must have a number for each of the 36 layers (1 turns, 0"),
     (
         "exaone4",
@@ -187,7 +186,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("bert", {"pruned_heads": {"0": [1]}}, "`pruned_heads` must be unset for BertConfig"),
     ("llama", {"quantization_config": {"bits": 4}}, "`quantization_config` must be unset for LlamaConfig"),
     ("ibert", {"quant_mode": True}, "`quant_mode` must be False: integer arithmetic is not supported, but is True."),
-    ("roformer", {"rotary_value": True}, "`rotary_value` must be False: turned values are not supported, but is True."),
     ("mpnet", {"relative_attention_num_buckets": 16}, "`relative_attention_num_buckets` must be 32, which the publish"),
     ("distilbert", {"n_heads": 5}, "`n_heads` must divide `dim` (768), but is 5."),
     ("xlm", {"causal": True}, "`causal` must be False, but is True."),
@@ -283,3 +281,17 @@ def test_a_language_of_several_must_be_said() -> None:
     with pytest.raises(ConfigurationError, match="`default_language` must be one of en_XX, de_DE, since each has"):
         encoder_spec(config)
     assert encoder_spec(config_class("xmod")()).layers[0].adapter is not None  # one language is meant
+
+
+@pytest.mark.parametrize(("alias", "named"), ALIASES.items())
+def test_another_name_of_a_family(tmp_path: Path, alias: str, named: str) -> None:
+    """It is read as the reference reads it, and written as the family."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": alias, "n_layer": 3}))
+    theirs = transformers.AutoConfig.from_pretrained(tmp_path)
+    ours = AutoConfig.from_pretrained(tmp_path)
+    assert type(ours).__name__ == type(theirs).__name__
+    assert ours.to_dict()["model_type"] == theirs.to_dict()["model_type"] == named
+    assert (ours.n_layer, type(ours).from_pretrained(tmp_path).n_layer) == (3, 3)
+    assert type(AutoConfig.for_model(alias)) is family(named).config
+    pair = EncoderDecoderConfig(encoder={"model_type": "bert"}, decoder={"model_type": alias})
+    assert pair.decoder.model_type == named

@@ -11,7 +11,18 @@ from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.families.family import Family, Half, Whole
 from seqgraft.families.graft_table import graft_table
 
-__all__ = ["ENTRIES", "Entry", "Family", "Half", "PretrainedConfig", "Whole", "entry_of", "family", "graft_table"]
+__all__ = [
+    "ALIASES",
+    "ENTRIES",
+    "Entry",
+    "Family",
+    "Half",
+    "PretrainedConfig",
+    "Whole",
+    "entry_of",
+    "family",
+    "graft_table",
+]
 
 
 @dataclass(frozen=True)
@@ -145,6 +156,9 @@ ENTRIES: dict[str, Entry] = {
     "deberta-v2": Entry("deberta", "DebertaV2Config", "DebertaV2Model"),
 }
 """model_type -> entry."""
+
+ALIASES = {"gpt-sw3": "gpt2"}
+"""model_type -> the family that it names: GPT-SW3 (Ekgren et al. 2024) is GPT-2 with another vocabulary."""
 
 
 def family(model_type: str) -> Family:

@@ -134,6 +134,11 @@ _PASSIVE = frozenset(
 _PASSIVE_MUST_BE_OFF = ("pruned_heads", "quantization_config", "normalize_before", "embd_layer_norm")
 
 
+def _is_own(value: Any) -> bool:
+    """Whether a `quantization_config` is this library's."""
+    return isinstance(value, dict) and value.get("quant_method") == "seqgraft"
+
+
 class PretrainedConfig:
     """The base of every configuration class.
 
@@ -145,6 +150,8 @@ class PretrainedConfig:
     """
 
     model_type: ClassVar[str] = ""
+    also: ClassVar[tuple[str, ...]] = ()
+    """Other model_types that mean this family."""
     attribute_map: ClassVar[dict[str, str]] = {}
     """Common name -> this family's name of the same field."""
     fields: ClassVar[dict[str, Any]] = dict(_COMMON)
@@ -212,7 +219,7 @@ class PretrainedConfig:
         fields.pop("transformers_version", None)
         fields = {self.attribute_map.get(name, name): value for name, value in fields.items()}
         for name in _PASSIVE_MUST_BE_OFF:
-            if fields.get(name) and name not in self.settled:
+            if fields.get(name) and name not in self.settled and not _is_own(fields[name]):
                 raise ConfigurationError(
                     f"`{name}` must be unset for {type(self).__name__}: it is not supported, but is {fields[name]!r}."
                 )
@@ -301,7 +308,7 @@ class PretrainedConfig:
         """A configuration from the object that a `config.json` holds; `overrides` come on top."""
         values = {**values, **overrides}
         said = values.get("model_type", cls.model_type)
-        if said != cls.model_type:
+        if said != cls.model_type and said not in cls.also:
             raise ConfigurationError(f"{cls.__name__} reads model_type '{cls.model_type}', but this is '{said}'.")
         config = cls(**values)
         config.warn_unknown()

@@ -79,14 +79,14 @@ ENDS = (rename("embed_tokens", "embed"), rename("norm", "final_norm"))
 def decoder_only(
     config: type[DecoderOnlyConfig],
     encoder: Callable[[Any], Stack],
-    rules: tuple[Rule, ...],
+    rules: tuple[Rule, ...] | Callable[[Any], tuple[Rule, ...]],
     head: Callable[[Any], Head] = tied_as_said,
 ) -> Family:
-    """The family of a body under `model` and a head under `lm_head`."""
+    """The family of a body under `model` and a head under `lm_head`; its names may depend on the configuration."""
     return causal_family(
         config,
         encoder,
-        lambda _: rules,
+        rules if callable(rules) else lambda _: rules,
         prefix="model.",
         table="embed_tokens",
         head=head,

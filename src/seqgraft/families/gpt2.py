@@ -15,6 +15,7 @@ class GPT2Config(PretrainedConfig):
     """GPT-2's configuration; the defaults are those of `gpt2`."""
 
     model_type = "gpt2"
+    also = ("gpt-sw3",)
     attribute_map: ClassVar[dict[str, str]] = {
         "hidden_size": "n_embd",
         "max_position_embeddings": "n_positions",

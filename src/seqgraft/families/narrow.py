@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from seqgraft.errors import ConfigurationError
 from seqgraft.families import bert
 from seqgraft.families.activations import activation
 from seqgraft.families.family import Family, Half
@@ -60,11 +59,6 @@ class RoFormerConfig(bert.BertConfig):
         if self.embedding_size is None:
             self.embedding_size = self.hidden_size
 
-    def _check(self) -> None:
-        super()._check()
-        if self.rotary_value:
-            raise ConfigurationError("`rotary_value` must be False: turned values are not supported, but is True.")
-
 
 def _narrow(config: bert.BertConfig, width: int | None, *, always: bool = False) -> Narrow | None:
     return Narrow(width) if width is not None and (always or width != config.hidden_size) else None
@@ -99,11 +93,8 @@ def rembert_decoder(config: RemBertConfig) -> Stack:
 
 def roformer_encoder(config: RoFormerConfig) -> Stack:
     """BERT's body whose queries and keys turn, each number against its neighbour; its length has no bound."""
-    plain = bert.encoder(config)
-    layers = tuple(
-        replace(layer, self_attention=replace(layer.self_attention, rotary=Rotary(10000.0, layout="pairs")))
-        for layer in plain.layers
-    )
+    plain, turn = bert.encoder(config), Rotary(10000.0, layout="pairs", values=config.rotary_value)
+    layers = tuple(replace(layer, self_attention=replace(layer.self_attention, rotary=turn)) for layer in plain.layers)
     return replace(plain, layers=layers, positions=None, narrow=_narrow(config, config.embedding_size))
 
 

@@ -1,8 +1,8 @@
 """StarCoder 2 (Lozhkov et al. 2024) and StableLM (Bellagente et al. 2024): layer norms, with biases, and rotation."""
 
+from dataclasses import replace
 from typing import ClassVar
 
-from seqgraft.errors import ConfigurationError
 from seqgraft.families.activations import activation
 from seqgraft.families.decoder_only import (
     ENDS,
@@ -10,12 +10,13 @@ from seqgraft.families.decoder_only import (
     GATED,
     LAYER,
     NORMS,
+    OWN,
     DecoderOnlyConfig,
     decoder_only,
     projections,
     window,
 )
-from seqgraft.families.naming import rename
+from seqgraft.families.naming import Rule, rename
 from seqgraft.families.rope import rotary
 from seqgraft.spec import Attention, FeedForward, Layer, Norm, Stack
 
@@ -72,11 +73,6 @@ class StableLmConfig(DecoderOnlyConfig):
     bos_token_id: int | None = 0
     eos_token_id: int | list[int] | None = 0
 
-    def _check(self) -> None:
-        if self.qk_layernorm:
-            raise ConfigurationError("`qk_layernorm` must be False, since it is not supported, but is True.")
-        super()._check()
-
 
 def starcoder2(config: Starcoder2Config) -> Stack:
     """The body."""
@@ -113,6 +109,8 @@ def stablelm(config: StableLmConfig) -> Stack:
         head_width=config.head_width,
         input_bias=config.use_qkv_bias,
         rotary=rotary(config),
+        head_norm=replace(norm, bias=False) if config.qk_layernorm else None,
+        head_norm_spans="apart",
         dropout=config.attention_dropout,
     )
     width = FeedForward(config.intermediate_size, activation(config.hidden_act), gated=True, bias=False)
@@ -142,7 +140,21 @@ _STARCODER2 = (
     *ENDS,
 )
 
+
+def _stablelm_rules(config: StableLmConfig) -> tuple[Rule, ...]:
+    """The usual names, and those of a norm for each head."""
+    groups = config.num_key_value_heads or config.num_attention_heads
+    apart = (("q", "query", config.num_attention_heads), ("k", "key", groups))
+    norms = (
+        rename(f"{LAYER}.self_attn.{short}_layernorm.norms.{head}", f"{OWN}.{name}_norm.{head}")
+        for short, name, heads in apart
+        for head in range(heads)
+        if config.qk_layernorm
+    )
+    return (*projections(), *norms, *NORMS, *GATED, *ENDS)
+
+
 FAMILIES = (
     decoder_only(Starcoder2Config, starcoder2, _STARCODER2),
-    decoder_only(StableLmConfig, stablelm, (*projections(), *NORMS, *GATED, *ENDS)),
+    decoder_only(StableLmConfig, stablelm, _stablelm_rules),
 )

@@ -74,6 +74,8 @@ class Rotary:
     scaling: RotaryScaling | None = None
     backwards: bool = False
     """Whether the turn goes the other way (NanoChat)."""
+    values: bool = False
+    """Whether values turn as keys do (RoFormer's `rotary_value`)."""
 
     def __post_init__(self) -> None:
         at_least("Rotary.theta", self.theta, 1)
@@ -135,10 +137,11 @@ class Attention:
     """A learned score a head for looking at nothing (GPT-OSS)."""
     head_norm: Norm | None = None
     """Norm of the queries and keys before the rotation."""
-    head_norm_spans: Literal["head", "all", "each"] = "head"
+    head_norm_spans: Literal["head", "all", "each", "apart"] = "head"
     """Whether that norm is taken over each head's numbers or over all heads' together (OLMo 2).
 
-    each: over each head's numbers, with weights of each head's own (Command R+)."""
+    each: over each head's numbers, with weights of each head's own (Command R+). apart: the same, each head's weights
+    a tensor of their own (StableLM 2 12B)."""
     memory_width: int | None = None
     """Width of the states attended to, when they are another stack's."""
     gate: Literal["tanh"] | None = None
@@ -177,8 +180,8 @@ class Attention:
                 "Attention.everywhere needs a window, as many key-value heads as heads, and nothing else that changes "
                 "the scores."
             )
-        one_of("Attention.head_norm_spans", self.head_norm_spans, ("head", "all", "each"))
-        norm = self.head_norm if self.head_norm_spans == "each" else None
+        one_of("Attention.head_norm_spans", self.head_norm_spans, ("head", "all", "each", "apart"))
+        norm = self.head_norm if self.head_norm_spans in ("each", "apart") else None
         if norm is not None and (norm.bias or not norm.weight):
             raise SpecError("Attention.head_norm must have a weight and no bias when each head has its own.")
         if self.memory_width is not None:

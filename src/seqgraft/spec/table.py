@@ -95,6 +95,10 @@ def _attention(table: Table, name: str, a: Attention, width: int) -> None:
     if a.head_norm:
         for part, heads in (("query", a.heads), ("key", a.key_value_heads)):
             width = heads * a.head_width if a.head_norm_spans == "all" else a.head_width
+            if a.head_norm_spans == "apart":
+                for head in range(heads):
+                    _norm(table, f"{name}.{part}_norm.{head}", a.head_norm, width)
+                continue
             _norm(table, f"{name}.{part}_norm", a.head_norm, width)
             if a.head_norm_spans == "each":
                 table[f"{name}.{part}_norm.weight"] = (heads, width)

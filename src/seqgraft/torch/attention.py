@@ -1,6 +1,5 @@
 """Scaled dot-product attention with grouped heads, and the module that owns its projections."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,15 +10,13 @@ from torch import Tensor, nn
 from seqgraft.spec import Attention as AttentionSpec
 from seqgraft.torch.cache import LayerCache
 from seqgraft.torch.disentangled import Apart, Disentangled
-from seqgraft.torch.norm import Norm
+from seqgraft.torch.norm import Norm, NormsApart
 from seqgraft.torch.positions import bucket, slopes
-from seqgraft.torch.product import product
+from seqgraft.torch.product import Linear, product
 from seqgraft.torch.rotary import Rotation, rotate
 from seqgraft.torch.sparse import Blocks, Everywhere, Named, attend_blocks, written_out
 from seqgraft.torch.streams import Ahead, attend_ahead
 from seqgraft.torch.tables import table
-
-Linear = Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -27,7 +24,9 @@ class View:
     """What the queries of one call see of the keys: everything, or what a rule or a bias on the scores leaves."""
 
     bias: Tensor | None = None
-    """[batch or 1, heads or 1, queries or 1, keys], very negative where hidden."""
+    """[batch or 1, heads or 1, queries or 1, keys], very negative where hidden.
+
+    Where rows share a source, `queries` are those of all its rows, one row after the other."""
     causal: bool = False
     """Query i sees keys 0 to i; only with as many keys as queries and no bias."""
     apart: Apart | None = None
@@ -61,18 +60,20 @@ def attend(
     rows, heads, queries, width = query.shape
     sources, groups = key.shape[:2]
     each, alike = rows // sources, heads // groups
-    one_view = not view.causal and (view.bias is None or view.bias.shape[2] == 1)
+    bias, folded = view.bias, each * queries
+    by_query = view.causal or (bias is not None and bias.shape[2] not in (1, folded if each > 1 else 1))
     if each > 1:  # several rows look at one source: they become more queries of one attention
-        if not one_view:
+        if by_query:
             raise ValueError("Rows that share a source must see it alike, but their view differs by query.")
         query = query.view(sources, each, heads, queries, width).transpose(1, 2).reshape(sources, heads, -1, width)
     if alike > 1:
-        if one_view:  # so do the heads of one group
+        if not by_query:  # so do the heads of one group
             query = query.reshape(sources, groups, -1, width)
-            if view.bias is not None and view.bias.shape[1] != 1:
-                view = View(view.bias.reshape(view.bias.shape[0], groups, alike, -1))
+            if bias is not None and (bias.shape[1] != 1 or bias.shape[2] != 1):
+                wide = bias.expand(-1, heads, folded, -1)
+                view = View(wide.reshape(bias.shape[0], groups, alike * folded, -1))
             if sink is not None:
-                sink = sink.view(groups, alike).repeat_interleave(each * queries, 1)
+                sink = sink.view(groups, alike).repeat_interleave(folded, 1)
         else:
             key, value = (t.repeat_interleave(alike, 1) for t in (key, value))
     seen = None
@@ -122,11 +123,17 @@ def _eager(
 
 
 def leaned(view: View, more: Tensor, distance: Tensor) -> View:
-    """The view with a bias [1, heads, queries, keys] on its scores; a rule of causality is then written out."""
+    """The view with a bias [1 or sources, heads, queries, keys] on its scores; causality is then written out."""
     bias = more if view.bias is None else view.bias + more
     if view.causal:
         bias = bias + (distance > 0).to(bias.dtype) * (torch.finfo(bias.dtype).min / 2)
     return View(bias)
+
+
+def by_head(x: Tensor) -> Tensor:
+    """[(sources,) queries, keys, heads] -> [1 or sources, heads, queries, keys]"""
+    x = x.movedim(-1, -3)
+    return x[None] if x.dim() == 3 else x
 
 
 def join(
@@ -135,6 +142,7 @@ def join(
     """A memory's keys and values before the stack's own, and what `queries` see of both, written out."""
     rows, own, other = key.shape[0], key.shape[2], memory[0].shape[2]
     each = rows // memory[0].shape[0]
+    queries = queries if view.bias is None else max(queries, view.bias.shape[2])
     keys, values = (torch.cat((m.repeat_interleave(each, 0), k), 2) for m, k in ((memory[0], key), (memory[1], value)))
     bias = key.new_zeros(1, 1, queries, own) if view.bias is None else view.bias
     if view.causal:
@@ -173,10 +181,12 @@ class Attention(nn.Module):
         self.fast: dict[str, Linear] | None = None
         """Projections prepared for inference (`prepare.py`), in use only while a generation runs."""
 
-    def _head_norm(self, heads: int) -> Norm | None:
+    def _head_norm(self, heads: int) -> Norm | NormsApart | None:
         norm, width, spans = self.spec.head_norm, self.spec.head_width, self.spec.head_norm_spans
         if norm is None:
             return None
+        if spans == "apart":
+            return NormsApart(norm, width, heads)
         return Norm(norm, heads * width if spans == "all" else width, heads if spans == "each" else None)
 
     def _split(self, x: Tensor, heads: int) -> Tensor:
@@ -185,7 +195,7 @@ class Attention(nn.Module):
             x = x.clamp(-self.spec.clip, self.spec.clip)
         return x.view(x.shape[0], x.shape[1], heads, self.spec.head_width).transpose(1, 2)
 
-    def _shaped(self, x: Tensor, heads: int, norm: Norm | None, rotation: Rotation | None) -> Tensor:
+    def _shaped(self, x: Tensor, heads: int, norm: Norm | NormsApart | None, rotation: Rotation | None) -> Tensor:
         """Projected queries or keys [rows, time, heads * head_width], split, normed and turned."""
         alone = self.spec.head_norm_spans != "all"
         if norm is not None and not alone:
@@ -202,7 +212,9 @@ class Attention(nn.Module):
 
     def _keys_values(self, key: Tensor, value: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor]:
         groups = self.spec.key_value_heads
-        return self._shaped(key, groups, self.key_norm, rotation), self._split(value, groups)
+        turning = rotation is not None and self.spec.rotary is not None and self.spec.rotary.values
+        values = self._shaped(value, groups, None, rotation) if turning else self._split(value, groups)
+        return self._shaped(key, groups, self.key_norm, rotation), values
 
     def forward(
         self,
@@ -290,14 +302,14 @@ class Attention(nn.Module):
         return product(self.output, states) if self.fast is None else self.fast["output"](states)
 
     def lean(self, view: View, distance: Tensor, causal: bool) -> View:
-        """The view with what this block's own positions add to it; distance [queries, keys], key minus query."""
+        """The view with what this block's own positions add; distance [(sources,) queries, keys], key minus query."""
         spec, dtype = self.spec, self.query.weight.dtype
         if spec.alibi is not None:
-            steep = spec.alibi_scale * slopes(spec.heads, spec.alibi, distance.device)[:, None, None]
-            view = leaned(view, (steep * -distance.abs())[None].to(dtype), distance)
+            steep = spec.alibi_scale * slopes(spec.heads, spec.alibi, distance.device)
+            view = leaned(view, by_head(-distance.abs()[..., None] * steep).to(dtype), distance)
         if self.position_bias is not None and spec.buckets is not None:
             table = self.position_bias(bucket(spec.buckets, distance, causal))
-            view = leaned(view, table.permute(2, 0, 1)[None], distance)
+            view = leaned(view, by_head(table), distance)
         return view
 
     @property

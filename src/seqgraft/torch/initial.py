@@ -19,7 +19,7 @@ def initialise(stack: Stack, names: Iterable[str]) -> None:
     for name in names:
         parent, _, leaf = name.rpartition(".")
         parameter = stack.get_parameter(name)
-        block = parent.rpartition(".")[2]
+        block = parent.rstrip("0123456789").removesuffix(".").rpartition(".")[2]
         if leaf in ("bias", "gate"):
             parameter.zero_()
         elif block.endswith("norm"):

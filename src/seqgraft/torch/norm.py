@@ -1,5 +1,7 @@
 """Normalisation of the last axis."""
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,11 +25,28 @@ class Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [..., width] -> the same shape; with weights by head, x [rows, heads, time, width]."""
         if self.heads is not None and self.weight is not None:
-            plain = F.layer_norm if self.spec.kind == "layer" else F.rms_norm
-            weight = self.spec.offset + self.weight.float()[:, None]
-            return (plain(x.float(), self.shape, eps=self.spec.eps) * weight).to(x.dtype)
+            return _by_head(self.spec, x, self.weight)
         if self.spec.kind == "layer":
             return F.layer_norm(x, self.shape, self.weight, self.bias, self.spec.eps)
         if self.spec.offset and self.weight is not None:
             return F.rms_norm(x.float(), self.shape, self.spec.offset + self.weight.float(), self.spec.eps).to(x.dtype)
         return F.rms_norm(x, self.shape, self.weight, self.spec.eps)
+
+
+class NormsApart(nn.ModuleList):
+    """A norm of each head's own, each with a tensor of its own."""
+
+    def __init__(self, spec: NormSpec, width: int, heads: int) -> None:
+        super().__init__(Norm(spec, width) for _ in range(heads))
+        self.spec = spec
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [rows, heads, time, width] -> the same shape."""
+        return _by_head(self.spec, x, torch.stack([cast("Tensor", norm.weight) for norm in self]))
+
+
+def _by_head(spec: NormSpec, x: Tensor, weight: Tensor) -> Tensor:
+    """x [rows, heads, time, width] with weights [heads, width]."""
+    plain = F.layer_norm if spec.kind == "layer" else F.rms_norm
+    scale = spec.offset + weight.float()[:, None]
+    return (plain(x.float(), weight.shape[-1:], eps=spec.eps) * scale).to(x.dtype)
