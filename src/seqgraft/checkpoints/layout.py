@@ -9,6 +9,9 @@ from seqgraft.errors import CheckpointError
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
+QUANTIZED = ("int8", "fp8")
+"""Variants that quantised weights are written as: under the plain name, other libraries would take them for broken
+floats and fill the model with random ones."""
 FOREIGN = {"tf_model.h5": "TensorFlow", "flax_model.msgpack": "Flax"}
 """Weight files of other frameworks, which are known but not read."""
 
@@ -46,13 +49,17 @@ def index_names(base: str, variant: str | None = None) -> tuple[str, ...]:
 
 
 def stale_weights(variant: str | None = None) -> tuple[str, ...]:
-    """Patterns of the files that a save of this variant replaces, in either format; other variants' files stay."""
+    """Patterns of the files that a save of this variant replaces, in either format; other variants' files stay.
+
+    Quantised weights and those without a variant replace each other: the folder's configuration says which it holds.
+    """
     patterns: list[str] = []
-    for base in (SAFETENSORS, PICKLE):
-        one = single_name(base, variant)
-        stem, _, ending = one.rpartition(".")
-        shard = "[0-9]" * 5 + "-of-" + "[0-9]" * 5
-        patterns += [one, f"{stem}-{shard}.{ending}", *index_names(base, variant)]
+    for each in (None, *QUANTIZED) if variant is None or variant in QUANTIZED else (variant,):
+        for base in (SAFETENSORS, PICKLE):
+            one = single_name(base, each)
+            stem, _, ending = one.rpartition(".")
+            shard = "[0-9]" * 5 + "-of-" + "[0-9]" * 5
+            patterns += [one, f"{stem}-{shard}.{ending}", *index_names(base, each)]
     return tuple(patterns)
 
 

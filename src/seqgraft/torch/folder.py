@@ -6,20 +6,23 @@ import copy
 import os
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from seqgraft import folders
-from seqgraft.checkpoints import open_weights
+from seqgraft.checkpoints import WeightFiles, open_weights
 from seqgraft.checkpoints.check import refuse
+from seqgraft.checkpoints.quantized import quantization
 from seqgraft.config import SPECIAL_IDS, AutoConfig, EncoderDecoderConfig, config_class, known_types
 from seqgraft.errors import CheckpointError
 from seqgraft.families import ENTRIES
 from seqgraft.families.configuration import CONFIG_NAME, GENERATION_FIELDS, PretrainedConfig
 from seqgraft.generation import GenerationConfig
 from seqgraft.torch.foreign import check_writable
-from seqgraft.torch.loading import dtype_of, settle_ties
+from seqgraft.torch.loading import dtype_of, settle_quantized_tie, settle_ties
 from seqgraft.torch.pair_file import BRIDGE, pair_tensors, plan_pair, same_when_both_stored, strangers, undressed
-from seqgraft.torch.pretrained import as_device, override, settle, take_dtype
+from seqgraft.torch.pretrained import as_device, as_dtype, override, settle, take_dtype
+from seqgraft.torch.quantized_file import fill_quantized, quantized_tensors
 from seqgraft.torch.tying import check_tied
 from seqgraft.torch.weights import TorchReader, stale_weights, write_weights
 
@@ -46,29 +49,27 @@ def load_pair(
         said = {**{name: getattr(config, name, None) for name in SPECIAL_IDS}, **said}
     config = copy.deepcopy(config) if config is not None else AutoConfig.from_pretrained(source, **vars(origin))
     override(config, kwargs)
+    small = quantization(config)
+    config.__dict__.pop("quantization_config", None)  # said of the pair, once it is one
+    variant = variant if small is None else small["dtype"]
     files = undressed(open_weights(source, origin, variant=variant, use_safetensors=safe))
     if not isinstance(config, EncoderDecoderConfig):
-        settle_ties(config, files)
+        settle_ties(config, files) if small is None else settle_quantized_tie(config, files)
         config = EncoderDecoderConfig.from_whole(config)
-    else:
+    elif small is None:
         settle_ties(config.decoder, files, "decoder.")
+    else:
+        settle_quantized_tie(config.decoder, files)
     tied, config.tie_encoder_decoder = config.tie_encoder_decoder, False
     model = cls(config, fill=False)
     config = model.config
     config.tie_encoder_decoder = tied
-    fillings = plan_pair(model, files)
-    refuse(source, [p for filling in fillings.values() for p in filling.problems(files)] + strangers(model, files))
-    dtype = dtype or dtype_of(files)
-    with TorchReader(files) as reader:
-        same = same_when_both_stored(model, fillings, reader, source)
-        config.tie_encoder_decoder = tied and same
-        for side, filling in fillings.items():
-            filling.fill(reader, dtype, device)
-            getattr(model, side).carried = filling.carried
-        if model.enc_to_dec_proj is not None:
-            for leaf in ("weight", "bias"):
-                tensor = reader.raw(BRIDGE + leaf).to(device=device, dtype=dtype)
-                model.enc_to_dec_proj._parameters[leaf] = nn.Parameter(tensor)
+    if small is None:
+        _fill(model, files, source, dtype or dtype_of(files), device)
+    else:
+        as_said = as_dtype(config.decoder.dtype if config.whole else config.dtype) or torch.float32
+        fill_quantized(model, files, source, small["dtype"], dtype or as_said, device)
+        config.quantization_config = small
     model.tie_weights()
     for half in (model.encoder, model.decoder):
         half._after_loading(device)
@@ -79,6 +80,29 @@ def load_pair(
         if value is not None and (name in SPECIAL_IDS or name in GENERATION_FIELDS):
             setattr(config, name, value)
     return model.eval()
+
+
+def _fill(
+    model: EncoderDecoderModel,
+    files: WeightFiles,
+    source: str | os.PathLike[str],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> None:
+    """Give a pair that was built without memory its weights."""
+    config, tied = model.config, model.config.tie_encoder_decoder
+    fillings = plan_pair(model, files)
+    refuse(source, [p for filling in fillings.values() for p in filling.problems(files)] + strangers(model, files))
+    with TorchReader(files) as reader:
+        same = same_when_both_stored(model, fillings, reader, source)
+        config.tie_encoder_decoder = tied and same
+        for side, filling in fillings.items():
+            filling.fill(reader, dtype, device)
+            getattr(model, side).carried = filling.carried
+        if model.enc_to_dec_proj is not None:
+            for leaf in ("weight", "bias"):
+                tensor = reader.raw(BRIDGE + leaf).to(device=device, dtype=dtype)
+                model.enc_to_dec_proj._parameters[leaf] = nn.Parameter(tensor)
 
 
 def _generation(
@@ -109,7 +133,12 @@ def save_pair(
     """See `EncoderDecoderModel.save_pretrained`."""
     check_writable(model)
     check_tied(model.config, model.encoder, model.decoder)
-    tensors = pair_tensors(model)
+    small = quantization(model.config)
+    if small is not None:
+        if variant is not None or not safe_serialization:
+            raise CheckpointError("A quantised model must be saved without a `variant`, and as safetensors.")
+        variant = small["dtype"]
+    tensors = pair_tensors(model) if small is None else quantized_tensors(model)
     meta = [name for name, tensor in tensors.items() if tensor.is_meta]
     if meta:
         raise CheckpointError(f"A model must have memory to be saved, but {len(meta)} tensors are on the meta device.")
@@ -118,6 +147,8 @@ def save_pair(
         written = _without_generation((model.config if whole is None else model.config.to_whole()).to_dict())
         written["dtype"] = str(model.dtype).removeprefix("torch.")
         written["architectures"] = ["EncoderDecoderModel" if whole is None else ENTRIES[whole].whole]
+        if small is not None:
+            written["quantization_config"] = small
         folders.write_json(staged / CONFIG_NAME, written)
         model.generation_config.save_pretrained(staged)
         write_weights(

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from seqgraft import folders
 from seqgraft.checkpoints import open_weights
 from seqgraft.checkpoints.check import refuse
+from seqgraft.checkpoints.quantized import quantization
 from seqgraft.config import AutoConfig, EncoderDecoderConfig
-from seqgraft.errors import ConfigurationError
+from seqgraft.errors import CheckpointError, ConfigurationError
 from seqgraft.families import ENTRIES, family, graft_table
 from seqgraft.families import Half as Declared
 from seqgraft.families.configuration import CONFIG_NAME, PretrainedConfig
@@ -20,6 +21,7 @@ from seqgraft.spec import Graft, parameters
 from seqgraft.torch.initial import initialise, start_from_self_attention
 from seqgraft.torch.loading import dtype_of, plan_filling, settle_ties, tell_fresh
 from seqgraft.torch.pretrained import Pretrained, as_device, override, settle, take_dtype
+from seqgraft.torch.quantized import Quantized
 from seqgraft.torch.resize import resize
 from seqgraft.torch.stack import Stack
 from seqgraft.torch.weights import TorchReader, assembled, stale_weights, write_weights
@@ -79,6 +81,13 @@ class Half(Stack, Pretrained):
         """The last linear map of the head, if there is one."""
         return self.head.output if self.head is not None else None
 
+    def tie(self) -> None:
+        """Make the output table the input table, where the spec says so."""
+        super().tie()
+        scales = self.embed._parameters.get("scales")  # of a quantised table
+        if scales is not None and self.head is not None and self.head.spec.tied:
+            self.head.output._parameters["scales"] = scales
+
     def tie_weights(self) -> None:
         """Tie the output table to the input table again, where the configuration says so."""
         self.tie()
@@ -134,6 +143,11 @@ class Half(Stack, Pretrained):
                 f"and take its `.{cls.side}`."
             )
         override(config, kwargs)
+        if quantization(config) is not None:
+            raise ConfigurationError(
+                f"'{os.fspath(source)}' holds a quantised encoder-decoder: open it with "
+                f"EncoderDecoderModel.from_pretrained and take its `.{cls.side}`."
+            )
         files = open_weights(source, origin, variant=variant, use_safetensors=safe)
         settle_ties(config, files)
         model = cls(config, fill=False, **options)
@@ -187,7 +201,12 @@ class Half(Stack, Pretrained):
         variant: str | None = None,
         safe_serialization: bool = True,
     ) -> None:
-        """Write `config.json` and the weights, all or nothing; the folder opens in `transformers`."""
+        """Write `config.json` and the weights, all or nothing; the folder opens in `transformers`.
+
+        Raises CheckpointError for half of a quantised pair, which is saved whole.
+        """
+        if any(isinstance(module, Quantized) for module in self.modules()):
+            raise CheckpointError("A quantised half must be saved with its pair: call save_pretrained of the pair.")
         with folders.saving(folder, stale=stale_weights(variant)) as staged:
             written = self.config.to_dict()
             written["dtype"] = str(self.dtype).removeprefix("torch.")

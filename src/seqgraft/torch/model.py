@@ -1,6 +1,7 @@
 """The pair: an encoder in front of a decoder (Rothe et al. 2020, Liu & Lapata 2019)."""
 
 import os
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from seqgraft.torch.matching import check_halves, check_kinds
 from seqgraft.torch.pair_masks import source_mask, target_mask
 from seqgraft.torch.pretrained import Pretrained
 from seqgraft.torch.product import product
+from seqgraft.torch.quantize import quantize
 from seqgraft.torch.report import Report
 from seqgraft.torch.resize import resize_both
 from seqgraft.torch.stack import Memory
@@ -160,6 +162,31 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
     ) -> None:
         """Write configuration, generation settings and weights, all or nothing; the folder opens in `transformers`."""
         save_pair(self, folder, max_shard_size, variant, safe_serialization)
+
+    def quantize(
+        self,
+        dtype: str = "int8",
+        *,
+        modules_to_not_convert: Collection[str] = (),
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> "EncoderDecoderModel":
+        """Give every linear map and token table 8-bit weights, in place, and return the model.
+
+        `int8` stores whole numbers with a scale for every output (half a step at most from what a weight was, a step
+        being its row's largest / 127). On a CPU inputs are quantised too, at every call, row by row, and products are
+        those of whole numbers (Dettmers et al. 2022); on other devices, and for `fp8` (E4M3), weights become floats
+        within the product. Norms, biases, positions and routers of experts stay floats. Saved folders hold the 8-bit
+        weights and open here alone, without the float weights.
+
+        Args:
+            dtype: `int8` or `fp8`.
+            modules_to_not_convert: patterns of maps that stay floats, as `decoder.head.output` or `encoder.*`.
+            progress: called with each map's name, how many are done, and how many there are.
+
+        Raises ConfigurationError for another dtype, a pattern that fits nothing, or a model that is quantised already.
+        A quantised model is not trained: `train()` raises.
+        """
+        return quantize(self, dtype, modules_to_not_convert, progress)
 
     def check(self, tokenizer: Any = None, target_tokenizer: Any = None) -> Report:
         """The preflight: what would make a training run worthless, seen in seconds with a few tokens.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from seqgraft.errors import ConfigurationError
 from seqgraft.torch.attention import Attention
+from seqgraft.torch.quantized import NOT_TRAINED, Quantized, QuantizedEmbedding, QuantizedLinear
 from seqgraft.torch.stack import Stack
 
 M = TypeVar("M", bound="Pretrained")
@@ -34,12 +35,23 @@ class Pretrained(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The parameters' floating type."""
+        """The parameters' floating type; of a quantised model, that of what it computes with."""
+        for module in self.modules():
+            own = module.like if isinstance(module, QuantizedEmbedding) else next(module.parameters(False), None)
+            if own is not None and not isinstance(module, QuantizedLinear):
+                return own.dtype
         return next(self.parameters()).dtype
+
+    def train(self: M, mode: bool = True) -> M:
+        """Switch to training. Raises ConfigurationError for a quantised model, before anything changes."""
+        if mode and any(isinstance(module, Quantized) for module in self.modules()):
+            raise ConfigurationError(NOT_TRAINED)
+        return super().train(mode)
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """How many numbers the parameters hold, shared ones once."""
-        left_out = {id(p) for m in self.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+        tables = (nn.Embedding, QuantizedEmbedding)
+        left_out = {id(p) for m in self.modules() if isinstance(m, tables) for p in m.parameters()}
         return sum(
             p.numel()
             for p in self.parameters()

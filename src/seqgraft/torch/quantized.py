@@ -82,12 +82,12 @@ class QuantizedLinear(Quantized):
         super().__init__()
         self.training = False
         self._hold(weight, scales)
-        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
 
     @classmethod
     def of(cls, linear: nn.Linear, dtype: torch.dtype = torch.int8) -> QuantizedLinear:
         """The same map, its weights rounded."""
-        return cls(*quantised(linear.weight, dtype), None if linear.bias is None else linear.bias.detach())
+        return cls(*quantised(linear.weight, dtype), linear.bias)
 
     @property
     def in_features(self) -> int:

@@ -24,6 +24,8 @@ def resize(half: Half, size: int | None, multiple: int | None, from_spread: bool
         raise ConfigurationError(f"A vocabulary must have at least 1 token, but {size} were asked for.")
     if size == old:
         return half.embed
+    if not isinstance(half.embed, nn.Embedding):
+        raise ConfigurationError("A vocabulary must be resized before the model is quantised, but this one's is.")
     table = nn.Embedding(
         size,
         half.embed.embedding_dim,

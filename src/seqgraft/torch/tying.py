@@ -39,7 +39,10 @@ def tie(config: EncoderDecoderConfig, encoder: Stack, decoder: Stack) -> None:
     training leaves alone."""
     for name in shared_names(config, encoder, decoder):
         path, _, leaf = name.rpartition(".")
-        encoder.get_submodule(path)._parameters[leaf] = decoder.get_parameter(name)
+        own, other = encoder.get_submodule(path), decoder.get_submodule(path)
+        own._parameters[leaf] = decoder.get_parameter(name)
+        if leaf == "weight" and other._parameters.get("scales") is not None:  # a quantised weight's
+            own._parameters["scales"] = other._parameters["scales"]
     whole = family(config.whole).whole if config.whole is not None else None
     for name in whole.fixed if whole is not None else ():
         decoder.get_parameter(name).requires_grad_(False)
