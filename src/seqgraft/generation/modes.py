@@ -27,6 +27,17 @@ _ARGUMENTS = {"assisted": ("assistant_model",)}
 
 # Mode -> the settings that it cannot go with, and the only value that they may have.
 _ALONE: dict[str, dict[str, Any]] = {
+    "assisted": {
+        "num_beams": 1,
+        "num_beam_groups": 1,
+        "diversity_penalty": 0.0,
+        "constraints": None,
+        "force_words_ids": None,
+        "penalty_alpha": 0.0,
+        "guidance_scale": 1.0,
+        "output_attentions": False,
+        "output_hidden_states": False,
+    },
     "constrained": {"do_sample": False, "num_beam_groups": 1, "diversity_penalty": 0.0, "penalty_alpha": 0.0},
     "groups": {"do_sample": False, "penalty_alpha": 0.0},
     "contrastive": {"do_sample": False, "num_beams": 1, "guidance_scale": 1.0},
@@ -38,10 +49,10 @@ def mode_of(config: Any, arguments: Mapping[str, Any] = _NONE) -> str:
     return next(_asking(config, arguments), ("rows", ""))[0]
 
 
-def clashes(config: Any) -> Iterator[str]:
+def clashes(config: Any, arguments: Mapping[str, Any] = _NONE) -> Iterator[str]:
     """A sentence, with both settings, for every two that ask for searches that exclude each other."""
-    mode, by = next(_asking(config, _NONE), ("rows", ""))
-    asked = f"`{by}` ({getattr(config, by, None)!r})"
+    mode, by = next(_asking(config, arguments), ("rows", ""))
+    asked = f"`{by}`" if by in arguments else f"`{by}` ({getattr(config, by, None)!r})"
     for name, only in _ALONE.get(mode, {}).items():
         value = getattr(config, name)
         if value is not None and value != only:

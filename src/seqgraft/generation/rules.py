@@ -20,6 +20,9 @@ _AT_LEAST = {
     "top_k": 0,
     "no_repeat_ngram_size": 0,
     "encoder_no_repeat_ngram_size": 0,
+    "num_assistant_tokens": 1,
+    "prompt_lookup_num_tokens": 1,
+    "max_matching_ngram_size": 1,
 }
 _POSITIVE = ("temperature", "repetition_penalty", "encoder_repetition_penalty", "max_time")
 # Setting -> (lowest, highest, whether the lowest itself is allowed, whether the highest is).
@@ -30,7 +33,9 @@ _BETWEEN = {
     "typical_p": (0, 1, False, True),
     "epsilon_cutoff": (0, 1, True, False),
     "eta_cutoff": (0, 1, True, False),
+    "assistant_confidence_threshold": (0, 1, True, True),
 }
+_SCHEDULES = ("constant", "heuristic", "heuristic_transient")
 
 
 def faults(config: Any, *, lengths: bool = True) -> list[str]:
@@ -73,6 +78,11 @@ def _single(config: Any) -> Iterator[str]:
             yield f"`{name}` must be an integer of at least {least}, but is {value!r}."
     if config.early_stopping not in (None, True, False, "never"):
         yield f"`early_stopping` must be True, False or 'never', but is {config.early_stopping!r}."
+    if config.num_assistant_tokens_schedule not in (None, *_SCHEDULES):
+        yield (
+            f"`num_assistant_tokens_schedule` must be one of {', '.join(map(repr, _SCHEDULES))}, but is "
+            f"{config.num_assistant_tokens_schedule!r}."
+        )
     for name in _POSITIVE:
         value = getattr(config, name)
         if value is not None and not (isinstance(value, (int, float)) and value > 0):
