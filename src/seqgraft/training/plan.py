@@ -1,4 +1,6 @@
-"""Which pairs stand in which batch: rows of like length together, in an order that a seed gives."""
+"""Which pairs stand in which batch: pairs alike in both lengths together, in an order that a seed gives."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +12,11 @@ from seqgraft.errors import ConfigurationError
 
 Lengths = np.ndarray[Any, np.dtype[np.int64]]
 
+_SLACK = (1.03, 1.06, 1.09, 1.12, 1.16, 1.2)
+"""How much fuller than full a batch is planned to be with its padding; the plan with the fewest batches is taken."""
+_SAMPLE = 200_000
+"""Pairs that the choice among them looks at."""
+
 
 class BatchPlan(Sampler[list[int]]):
     """The batches of one epoch after the other, each a list of indexes; every pair stands in one batch of an epoch.
@@ -20,7 +27,11 @@ class BatchPlan(Sampler[list[int]]):
         rows: the most rows of a batch. One of the two must be given; with both, both hold.
         seed: gives the order, together with the epoch.
 
-    A pair that alone is longer than `tokens` is a batch of its own.
+    A pair that alone is longer than `tokens` is a batch of its own. All epochs have the same number of batches, of the
+    same shapes: pairs of equal lengths change places, and the batches their order.
+
+    The pairs are points (source length, target length), halved again and again across the side that costs more
+    padding, in the proportion of the batches that each half will be, until a part is one batch.
     """
 
     def __init__(
@@ -34,63 +45,81 @@ class BatchPlan(Sampler[list[int]]):
         self.sources, self.targets = sources, targets
         self.tokens, self.rows, self.seed = tokens, rows, seed
         self.epoch = 0
-        self._planned: tuple[int, list[list[int]]] | None = None
+        self._parts = self._cut(self._slack())
+        self._shuffled: tuple[int, Lengths, Lengths] | None = None
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls it before each epoch."""
+        """Which epoch `iter` goes through."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches())
-
     def __len__(self) -> int:
-        return len(self.batches())
+        """Batches of an epoch, of every epoch."""
+        return len(self._parts)
 
-    def batches(self) -> list[list[int]]:
-        """The batches of the epoch that is set.
+    def __iter__(self) -> Iterator[list[int]]:
+        return (self.batch(self.epoch, index).tolist() for index in range(len(self)))
 
-        Pairs are sorted into buckets of sources of about one length and within a bucket by their targets, up and
-        down in turn so that neighbours across a border are alike; ties fall at random. Then batches are cut, and
-        shuffled.
-        """
-        if self._planned is None or self._planned[0] != self.epoch:
-            random = np.random.default_rng([self.seed, self.epoch])
-            cut = self._cut(self._sorted(random))
-            self._planned = self.epoch, [cut[index] for index in random.permutation(len(cut))]
-        return self._planned[1]
+    def batch(self, epoch: int, index: int) -> Lengths:
+        """The indexes of the pairs of one batch; what stands where depends on the seed and the epoch alone."""
+        if self._shuffled is None or self._shuffled[0] != epoch:
+            random = np.random.default_rng([self.seed, epoch])
+            mixed = random.permutation(len(self.sources))
+            mixed = mixed[np.lexsort((self.targets[mixed], self.sources[mixed]))]
+            named = np.empty_like(mixed)
+            named[np.lexsort((self.targets, self.sources))] = mixed  # pairs of equal lengths change places
+            self._shuffled = epoch, random.permutation(len(self)), named
+        _, order, named = self._shuffled
+        rows: Lengths = named[self._parts[order[index]]]
+        return rows
 
     def waste(self) -> float:
         """The share of padding in the tokens of all batches, 0 to 1."""
-        held = padded = 0
-        for batch in self.batches():
-            own, other = self.sources[batch], self.targets[batch]
-            held += int(own.sum() + other.sum())
-            padded += len(batch) * int(own.max() + other.max())
-        return 1 - held / padded if padded else 0.0
+        padded = sum(len(p) * int(self.sources[p].max() + self.targets[p].max()) for p in self._parts)
+        return 1 - int(self.sources.sum() + self.targets.sum()) / padded if padded else 0.0
 
-    def _sorted(self, random: np.random.Generator) -> list[int]:
-        order = random.permutation(len(self.sources))
-        order = order[np.argsort(self.sources[order], kind="stable")]
-        total = int((self.sources + self.targets).sum())
-        expected = max(total / self.tokens if self.tokens else 0, len(order) / self.rows if self.rows else 0)
-        out: list[int] = []
-        for number, bucket in enumerate(np.array_split(order, max(1, round((expected / 2) ** 0.5)))):
-            by_target = bucket[np.argsort(self.targets[bucket], kind="stable")]
-            out.extend((by_target if number % 2 == 0 else by_target[::-1]).tolist())
-        return out
+    def _slack(self) -> float:
+        """The slack that makes the fewest batches."""
+        if self.tokens is None:
+            return 1.0
+        held = np.arange(len(self.sources))
+        if len(held) > _SAMPLE:
+            held = np.random.default_rng(0).choice(held, _SAMPLE, replace=False)
+        return min(_SLACK, key=lambda slack: len(self._cut(slack, held)))
 
-    def _cut(self, order: list[int]) -> list[list[int]]:
-        batches: list[list[int]] = []
-        source = target = 0
-        for index in order:
-            own, other = max(source, int(self.sources[index])), max(target, int(self.targets[index]))
-            size = len(batches[-1]) + 1 if batches else 1
-            full = (self.rows is not None and size > self.rows) or (
-                self.tokens is not None and size * (own + other) > self.tokens
-            )
-            if not batches or full:
-                batches.append([])
-                own, other = int(self.sources[index]), int(self.targets[index])
-            batches[-1].append(index)
-            source, target = own, other
-        return batches
+    def _cut(self, slack: float, held: Lengths | None = None) -> list[Lengths]:
+        """Parts of the pairs, each of them a batch."""
+        held = np.arange(len(self.sources)) if held is None else held
+        if not len(held):
+            return []
+        shares = np.full(len(self.sources), 1 / self.rows if self.rows else 0.0)  # of a batch, by what fills it
+        if self.tokens is not None:
+            shares = np.maximum(shares, np.minimum((self.sources + self.targets) / self.tokens, 1.0))
+        alone = self.tokens is None and self.rows is not None
+        count = -(-len(held) // self.rows) if alone and self.rows else int(np.ceil(slack * shares[held].sum()))
+        parts: list[Lengths] = []
+        waiting = [(held, count)]
+        while waiting:
+            part, count = waiting.pop()
+            if len(part) == 1 or (count <= 1 and self._fits(part)):
+                parts.append(part)
+                continue
+            count = max(2, count)
+            source, target = self.sources[part], self.targets[part]
+            by_source = (source.max() - source).sum() >= (target.max() - target).sum()
+            part = part[np.lexsort((target, source) if by_source else (source, target))]
+            left = count // 2
+            if alone and self.rows:
+                place = left * self.rows
+            else:
+                sums = np.cumsum(shares[part])
+                place = int(np.searchsorted(sums, sums[-1] * left / count, side="right"))
+            place = min(max(1, place), len(part) - 1)
+            waiting += [(part[place:], count - left), (part[:place], left)]
+        return parts
+
+    def _fits(self, part: Lengths) -> bool:
+        if self.rows is not None and len(part) > self.rows:
+            return False
+        return (
+            self.tokens is None or len(part) * int(self.sources[part].max() + self.targets[part].max()) <= self.tokens
+        )
