@@ -56,7 +56,7 @@ def docstrings():
     import argparse
     import asyncio
     import collections
-    import concurrent.futures
+    import concurrent.futures.process
     import email.message
     import functools
     import http.client
