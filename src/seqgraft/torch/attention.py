@@ -13,6 +13,7 @@ from seqgraft.torch.disentangled import Apart, Disentangled
 from seqgraft.torch.norm import Norm, NormsApart
 from seqgraft.torch.positions import bucket, slopes
 from seqgraft.torch.product import Linear, product
+from seqgraft.torch.quantized import dtype_of
 from seqgraft.torch.rotary import Rotation, rotate
 from seqgraft.torch.sparse import Blocks, Everywhere, Named, attend_blocks, written_out
 from seqgraft.torch.streams import Ahead, attend_ahead
@@ -303,7 +304,7 @@ class Attention(nn.Module):
 
     def lean(self, view: View, distance: Tensor, causal: bool) -> View:
         """The view with what this block's own positions add; distance [(sources,) queries, keys], key minus query."""
-        spec, dtype = self.spec, self.query.weight.dtype
+        spec, dtype = self.spec, dtype_of(self.query)
         if spec.alibi is not None:
             steep = spec.alibi_scale * slopes(spec.heads, spec.alibi, distance.device)
             view = leaned(view, by_head(-distance.abs()[..., None] * steep).to(dtype), distance)

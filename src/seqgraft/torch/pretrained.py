@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from seqgraft.errors import ConfigurationError
 from seqgraft.torch.attention import Attention
-from seqgraft.torch.quantized import NOT_TRAINED, Quantized, QuantizedEmbedding, QuantizedLinear
+from seqgraft.torch.quantized import NOT_TRAINED, Quantized, QuantizedEmbedding
 from seqgraft.torch.stack import Stack
 
 M = TypeVar("M", bound="Pretrained")
@@ -37,8 +37,8 @@ class Pretrained(nn.Module):
     def dtype(self) -> torch.dtype:
         """The parameters' floating type; of a quantised model, that of what it computes with."""
         for module in self.modules():
-            own = module.like if isinstance(module, QuantizedEmbedding) else next(module.parameters(False), None)
-            if own is not None and not isinstance(module, QuantizedLinear):
+            own = module.like if isinstance(module, Quantized) else next(module.parameters(False), None)
+            if own is not None:
                 return own.dtype
         return next(self.parameters()).dtype
 

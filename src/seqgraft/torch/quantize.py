@@ -40,7 +40,7 @@ def quantize(
         old: Any = half.get_submodule(path) if half is not None else model.enc_to_dec_proj
         weight, scales = quantised(old.weight, KINDS[dtype])
         if half is None:
-            setattr(model, BRIDGE, QuantizedLinear(weight, scales, old.bias))
+            setattr(model, BRIDGE, QuantizedLinear(weight, scales, old.bias, old.weight.dtype))
         else:
             put(half, path, weight, scales, old.weight.dtype)
         if told is not None:

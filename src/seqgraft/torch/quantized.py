@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -49,10 +49,15 @@ class Quantized(nn.Module):
 
     weight: nn.Parameter
     scales: nn.Parameter
+    like: Tensor
+    """Nothing, in the dtype that the model computes in: it goes where the model goes, and becomes what it becomes."""
 
-    def _hold(self, weight: Tensor, scales: Tensor) -> None:
+    def __init__(self, weight: Tensor, scales: Tensor, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.training = False
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.scales = nn.Parameter(scales, requires_grad=False)
+        self.register_buffer("like", torch.empty(0, dtype=dtype, device=weight.device), persistent=False)
 
     def dequantised(self) -> Tensor:
         """The weight [rows, columns] as float32: what the 8-bit numbers stand for."""
@@ -78,16 +83,16 @@ class Quantized(nn.Module):
 class QuantizedLinear(Quantized):
     """A linear map with 8-bit weights; see `product_int8` for how it is computed."""
 
-    def __init__(self, weight: Tensor, scales: Tensor, bias: Tensor | None = None) -> None:
-        super().__init__()
-        self.training = False
-        self._hold(weight, scales)
+    def __init__(
+        self, weight: Tensor, scales: Tensor, bias: Tensor | None = None, dtype: torch.dtype = torch.float32
+    ) -> None:
+        super().__init__(weight, scales, dtype)
         self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
 
     @classmethod
     def of(cls, linear: nn.Linear, dtype: torch.dtype = torch.int8) -> QuantizedLinear:
         """The same map, its weights rounded."""
-        return cls(*quantised(linear.weight, dtype), linear.bias)
+        return cls(*quantised(linear.weight, dtype), linear.bias, linear.weight.dtype)
 
     @property
     def in_features(self) -> int:
@@ -121,14 +126,8 @@ class QuantizedEmbedding(Quantized):
     """A table of embeddings with 8-bit rows; the head that is tied to it has the same numbers and scales."""
 
     def __init__(self, weight: Tensor, scales: Tensor, dtype: torch.dtype, padding_idx: int | None = None) -> None:
-        super().__init__()
-        self.training = False
-        self._hold(weight, scales)
-        self.register_buffer("like", torch.empty(0, dtype=dtype, device=weight.device), persistent=False)
+        super().__init__(weight, scales, dtype)
         self.padding_idx = padding_idx
-
-    like: Tensor
-    """Nothing, in the dtype of the embeddings: it goes where the model goes, and becomes what it becomes."""
 
     @classmethod
     def of(cls, table: nn.Embedding, dtype: torch.dtype = torch.int8) -> QuantizedEmbedding:
@@ -153,6 +152,12 @@ class QuantizedEmbedding(Quantized):
     def extra_repr(self) -> str:
         """For `print`."""
         return f"{self.num_embeddings}, {self.embedding_dim}, dtype={self.weight.dtype}"
+
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """The floating type that a map computes in, whatever its weight is stored as."""
+    held = module.like if isinstance(module, Quantized) else module.weight
+    return cast("Tensor", held).dtype
 
 
 def unhooked(module: nn.Module) -> bool:

@@ -87,7 +87,7 @@ def fill_quantized(
         if bridge is not None:
             if is_quantized(files, f"{BRIDGE}.weight"):
                 weight, bias = read(f"{BRIDGE}.weight"), read(f"{BRIDGE}.bias")
-                setattr(model, BRIDGE, QuantizedLinear(weight, scales(f"{BRIDGE}.weight"), bias))
+                setattr(model, BRIDGE, QuantizedLinear(weight, scales(f"{BRIDGE}.weight"), bias, dtype))
             else:
                 for leaf in ("weight", "bias"):
                     bridge._parameters[leaf] = nn.Parameter(read(f"{BRIDGE}.{leaf}"), requires_grad=False)
@@ -101,14 +101,14 @@ def put(half: Half, path: str, weight: Tensor, scales: Tensor, dtype: torch.dtyp
         made: nn.Module = QuantizedEmbedding(weight, scales, dtype, old.padding_idx)
         head: Any = half.head
         if path == "embed" and head is not None and head.spec.tied:
-            head.output = _linear(head.output, weight, scales)
+            head.output = _linear(head.output, weight, scales, dtype)
     elif isinstance(old, nn.Linear):
-        made = _linear(old, weight, scales)
+        made = _linear(old, weight, scales, dtype)
     else:
         raise CheckpointError(f"'{path}' must be a linear map or a table to be quantised, but is {type(old).__name__}.")
     setattr(half.get_submodule(parent), leaf, made)
 
 
-def _linear(old: nn.Linear, weight: Tensor, scales: Tensor) -> QuantizedLinear:
+def _linear(old: nn.Linear, weight: Tensor, scales: Tensor, dtype: torch.dtype) -> QuantizedLinear:
     """With the bias as it is, which may still wait for its values."""
-    return QuantizedLinear(weight, scales, old.bias)
+    return QuantizedLinear(weight, scales, old.bias, dtype)
