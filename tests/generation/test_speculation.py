@@ -5,12 +5,14 @@ import random
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from seqgraft.generation import GenerationConfig
 from seqgraft.generation.resolve import settings_of
 from seqgraft.generation.stopping import StoppingCriteriaList
 from seqgraft.torch import processors
 from seqgraft.torch.candidates import Assistant, PromptLookup
+from seqgraft.torch.ragged import Texts
 from seqgraft.torch.search import Record, Step
 from seqgraft.torch.search_rows import search_rows
 from seqgraft.torch.speculation import search_assisted
@@ -200,6 +202,47 @@ def test_an_unsure_assistant_stops_early():
     sure = run(table, o, assistant(table, o, chain(o), tokens=8, threshold=1.0))[0].speculation
     assert sure.drafted == sure.passes - 1  # one not sure enough is still handed on; in the last pass no place is left
     assert run(table, o, assistant(table, o, chain(o), tokens=8))[0].speculation.drafted > 3 * sure.drafted / 2
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_lookup_in_the_text_finds_what_the_reference_finds(seed):
+    r = random.Random(seed)
+    tokens, size, length, room = r.randint(1, 5), r.randint(1, 4), r.randint(1, 30), r.randint(1, 5)
+    ids = torch.tensor([r.choices(range(2, 5), k=length)])
+    theirs = transformers.generation.candidate_generator.PromptLookupCandidateGenerator(
+        num_output_tokens=tokens, max_matching_ngram_size=size, max_length=length + room + 1
+    )
+    wanted = theirs.get_candidates(ids)[0][0, length:].tolist() if length > 1 else []
+    texts = Texts(ids, length + 10, 0)
+    drafts = PromptLookup(tokens, size).propose(texts, torch.tensor([room]))
+    assert drafts.ids[0, : drafts.counts[0]].tolist() == wanted[:room]
+
+
+def looked_up(text, source, tokens, size):
+    """What follows the first place of the longest n-gram, in plain words."""
+    places = [(source, start) for start in range(len(source))] + [(text, start) for start in range(len(text))]
+    for length in range(min(size, len(text)), 0, -1):
+        for where, start in places:
+            found, rest = where[start : start + length], where[start + length :]
+            if found == text[-length:] and rest and rest[0] >= 0 and -1 not in found:
+                return rest[: rest.index(-1) if -1 in rest else None][:tokens]
+    return []
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_lookup_in_the_source_comes_first(seed):
+    r = random.Random(seed)
+    tokens, size, rows = r.randint(1, 5), r.randint(1, 4), 4
+    source = [r.choices([-1, 2, 3, 4, 5], k=20) for _ in range(rows)]
+    own = [r.choices(range(2, 6), k=r.randint(1, 12)) for _ in range(rows)]
+    texts = Texts(torch.zeros(rows, 1, dtype=torch.long), 30, 0)
+    for row, ids in enumerate(own):
+        texts.ids[row, : len(ids)], texts.lengths[row] = torch.tensor(ids), len(ids)
+    texts.live = torch.tensor([3, 0, 2])  # row 1 has left
+    lookup = PromptLookup(tokens, size, torch.tensor(source))
+    drafts = lookup.propose(texts, torch.full((3,), 9))
+    for ids, count, row in zip(drafts.ids.tolist(), drafts.counts.tolist(), [3, 0, 2], strict=True):
+        assert ids[:count] == looked_up(own[row], source[row], tokens, size)
 
 
 class Ends:

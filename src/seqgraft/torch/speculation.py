@@ -67,6 +67,7 @@ def search_assisted(
     state: State,
     prompt: Tensor,
     *,
+    rows_per_source: int = 1,
     proposer: Proposer,
     processors: LogitsProcessorList,
     stopping: Stopping,
@@ -76,7 +77,7 @@ def search_assisted(
     streamer: BaseStreamer | None = None,
     longest: int | None = None,
 ) -> FoundAssisted:
-    """Continue prompt [rows, time] as `search_rows` does, in fewer passes of the decoder.
+    """Continue prompt [sources * rows_per_source, time] as `search_rows` does, in fewer passes of the decoder.
 
     A pass appends each row's newest token and its drafts; the decoder forgets the drafts that were not accepted.
     `longest` is how long a text, its drafts counted, the models can read.
@@ -87,10 +88,10 @@ def search_assisted(
     ends = torch.full_like(texts.lengths, most)
     going = torch.ones_like(texts.live, dtype=torch.bool)  # [live]; the others ended, and wait until leaving pays
     steps, counted = _Steps(record, len(prompt), told), Speculation()
-    new = prompt
+    new, alike = prompt, told > 1 or rows_per_source > 1  # such a prompt's pass runs once for the rows of a source
     while True:
         drafts = Drafts.none(texts)
-        if new.shape[1] == 1:
+        if not alike:
             drafts = proposer.propose(texts, torch.where(going, _room(texts, most, longest), 0))
         width = 1 + drafts.ids.shape[1]
         logits, state = _logits(decoder, torch.cat((new, drafts.ids), dim=1) if width > 1 else new, width, state)
@@ -123,7 +124,7 @@ def search_assisted(
             proposer.keep(kept)
         if unused.any():
             state = decoder.forget(state, unused)
-        new = texts.last(1)
+        new, alike = texts.last(1), False
     proposer.done()
     if streamer is not None:
         streamer.end()
