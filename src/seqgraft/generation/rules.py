@@ -33,6 +33,7 @@ _BETWEEN = {
     "typical_p": (0, 1, False, True),
     "epsilon_cutoff": (0, 1, True, False),
     "eta_cutoff": (0, 1, True, False),
+    "penalty_alpha": (0, 1, True, True),
     "assistant_confidence_threshold": (0, 1, True, True),
 }
 _SCHEDULES = ("constant", "heuristic", "heuristic_transient")
@@ -60,7 +61,8 @@ def remarks(config: Any, given: Collection[str] | None) -> Iterator[str]:
     As in the field, one that was not `given` just now is passed over when the switch that idles it was.
     """
     if not config.do_sample:
-        yield from _idle(config, SAMPLING_ONLY, "do_sample", "True", given)
+        idle = {name: off for name, off in SAMPLING_ONLY.items() if name != "top_k" or not config.penalty_alpha}
+        yield from _idle(config, idle, "do_sample", "True", given)
     if config.num_beams in (None, 1):
         yield from _idle(config, BEAMS_ONLY, "num_beams", "more than 1", given)
     if not config.return_dict_in_generate:

@@ -118,11 +118,13 @@ class GenerationMixin:
             source.mask if source else None,
             rows_per_source,
             output_attentions=record.want_attentions,
-            output_hidden_states=record.want_states,
+            output_hidden_states=record.want_states or mode.needs_states,
             decoder_attention_mask=rows.mask,
         )
         found = mode.search(
-            search_choice.Request(decoder, state, rows.ids, config, ids, processors, stopping, record, streamer)
+            search_choice.Request(
+                decoder, state, rows.ids, config, ids, processors, stopping, record, streamer, rows.mask
+            )
         )
         return output(found, record, source) if details else found.ids
 

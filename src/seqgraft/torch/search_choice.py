@@ -16,6 +16,7 @@ from seqgraft.torch.processors import LogitsProcessorList
 from seqgraft.torch.search import Decoder, FoundBeams, FoundRows, Record, State
 from seqgraft.torch.search_beams import search_beams
 from seqgraft.torch.search_constrained import search_constrained
+from seqgraft.torch.search_contrastive import search_contrastive
 from seqgraft.torch.search_groups import search_groups
 from seqgraft.torch.search_rows import search_rows
 from seqgraft.torch.stopping import Stopping
@@ -34,6 +35,7 @@ class Request:
     stopping: Stopping
     record: Record
     streamer: BaseStreamer | None = None
+    prompt_mask: Tensor | None = None
 
 
 def _rows(request: Request) -> FoundRows:
@@ -48,6 +50,25 @@ def _rows(request: Request) -> FoundRows:
         record=request.record,
         sample=request.config.do_sample,
         pad_token_id=request.ids.pad,
+        streamer=request.streamer,
+    )
+
+
+def _contrastive(request: Request) -> FoundRows:
+    if request.streamer is not None:
+        request.streamer.put(request.prompt.cpu())
+    return search_contrastive(
+        request.decoder,
+        request.state,
+        request.prompt,
+        penalty_alpha=request.config.penalty_alpha,
+        top_k=request.config.top_k,
+        processors=request.processors,
+        stopping=request.stopping,
+        record=request.record,
+        prompt_mask=request.prompt_mask,
+        pad_token_id=request.ids.pad,
+        low_memory=request.config.low_memory,
         streamer=request.streamer,
     )
 
@@ -84,6 +105,7 @@ def _some_beams(search: Callable[..., FoundBeams], request: Request, **own: Any)
 _SEARCHES: dict[str, Callable[[Request], FoundRows | FoundBeams]] = {
     "constrained": _constrained,
     "groups": _groups,
+    "contrastive": _contrastive,
     "beams": _beams,
     "rows": _rows,
 }
@@ -96,6 +118,11 @@ class Mode:
     name: str
     search: Callable[[Request], FoundRows | FoundBeams]
     rows_per_source: int
+
+    @property
+    def needs_states(self) -> bool:
+        """Whether it looks at the decoder's states."""
+        return self.name == "contrastive"
 
 
 def chosen(config: GenerationConfig, arguments: Mapping[str, Any]) -> Mode:
