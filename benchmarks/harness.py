@@ -6,11 +6,12 @@ before the run is written down with it.
 """
 
 import json
+import math
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,18 +59,34 @@ def race(
     amount: float = 0.0,
     unit: str = "",
     warm: bool = True,
+    budget_seconds: float = math.inf,
 ) -> Line:
-    """Run every program once a round, in turn, and compare each peer's result with ours."""
+    """Run every program once a round, in turn, and compare each peer's result with ours.
+
+    No further round begins when the budget is spent; there is always one.
+    """
+    began_all = time.perf_counter()
     results = {name: run() for name, run in programs.items()} if warm else {}
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for turn in range(rounds):
+        if turn and time.perf_counter() - began_all > budget_seconds:
+            break
         order = list(programs) if turn % 2 == 0 else list(reversed(programs))
         for name in order:
             began = time.perf_counter()
             results[name] = programs[name]()
             seconds[name].append(time.perf_counter() - began)
-    said = [compare(results[OURS], results[name]) for name in programs if name != OURS]
-    return Line(what, seconds, "; ".join(said), amount, unit)
+    said = {name: compare(results[OURS], results[name]) for name in programs if name != OURS}
+    alone = len(set(said.values())) <= 1
+    return Line(what, seconds, _one(said) if alone else _each(said), amount, unit)
+
+
+def _one(said: dict[str, str]) -> str:
+    return next(iter(said.values()), "")
+
+
+def _each(said: dict[str, str]) -> str:
+    return "; ".join(f"{name}: {word}" for name, word in said.items())
 
 
 def machine() -> dict[str, Any]:
@@ -89,33 +106,39 @@ def machine() -> dict[str, Any]:
     }
 
 
-def report(title: str, lines: list[Line], output: str | None) -> None:
-    """Print the table; write the JSON when a file is named."""
+def report(title: str, lines: list[Line], output: str | None, said: Sequence[str] = ()) -> None:
+    """Print the table, and what is `said` of programs that took no part; write the JSON when a file is named."""
     about = machine()
     console = Console(soft_wrap=True)
-    console.width = max(console.width, 110)
-    peers = [name for name in lines[0].seconds if name != OURS]
+    peers = list(dict.fromkeys(name for line in lines for name in line.seconds if name != OURS))
+    console.width = max(console.width, 110 if len(peers) == 1 else 120 + 35 * (len(peers) - 1))
     table = Table(title=title)
     table.add_column("line", no_wrap=True)
-    for name in lines[0].seconds:
+    for name in (OURS, *peers):
         table.add_column(f"{name}, s", justify="right")
-    for _ in peers:
-        table.add_column("times faster", justify="right", style="bold")
+    for name in peers:
+        table.add_column("times faster" if len(peers) == 1 else f"than {name}", justify="right", style="bold")
     if any(line.amount for line in lines):
         table.add_column("rate", justify="right")
     table.add_column("results")
     for line in lines:
-        cells = [line.what, *(f"{line.median(name):.3f}" for name in line.seconds)]
-        cells += [f"{line.ratio(name):.2f}" for name in peers]
+        cells = [line.what, *(f"{line.median(name):.3f}" if name in line.seconds else "-" for name in (OURS, *peers))]
+        cells += [f"{line.ratio(name):.2f}" if name in line.seconds else "-" for name in peers]
         if any(one.amount for one in lines):
             cells.append(f"{line.amount / line.median(OURS):,.0f} {line.unit}/s" if line.amount else "")
         table.add_row(*cells, line.agree)
     console.print(table)
+    for word in said:
+        console.print(word)
     if about["load_before"] > 0.5:
         console.print(f"The machine was busy (load {about['load_before']}): ratios are less sure than they look.")
     if output:
-        rows = [asdict(line) | {"ratio": {name: line.ratio(name) for name in peers}} for line in lines]
+        rows = [
+            asdict(line) | {"ratio": {name: line.ratio(name) for name in line.seconds if name != OURS}}
+            for line in lines
+        ]
         Path(output).write_text(
-            json.dumps({"title": title, "machine": about, "lines": rows}, indent=2), encoding="utf-8"
+            json.dumps({"title": title, "machine": about, "lines": rows, "absent": list(said)}, indent=2),
+            encoding="utf-8",
         )
         console.print(f"Written: {output}")

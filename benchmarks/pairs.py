@@ -1,4 +1,4 @@
-"""The pairs that the benchmarks run, of published sizes, their random weights the same in every program; and sources."""
+"""The pairs that the benchmarks run, of published sizes, random weights the same in every program; and sources."""
 
 import ast
 import functools

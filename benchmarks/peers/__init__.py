@@ -1,7 +1,7 @@
 """The programs that a pair's generation is timed in, each behind one function.
 
-A peer is a module with `NAME` and `opened(folder, precision, threads) -> Program`. It raises `AbsentError`, with a reason of
-one line, when it is not installed or does not run the pair: the benchmark says so and goes on.
+A peer is a module with `NAME` and `opened(folder, precision, threads) -> Program`. It raises `AbsentError`, with a
+reason of one line, when it is not installed or does not run the pair: the benchmark says so and goes on.
 """
 
 import importlib
@@ -55,3 +55,10 @@ def same_tokens(ours: Tensor, theirs: Tensor) -> str:
     rows = int((ours == theirs).all(1).sum())
     alike = (ours == theirs).float().mean().item()
     return f"DIFFERENT tokens ({rows} of {len(ours)} rows the same, {alike:.1%} of the tokens)"
+
+
+def alike(ours: Tensor, theirs: Tensor) -> str:
+    """How much of what two programs generated is the same, where rounding of weights may part them."""
+    if ours.shape != theirs.shape:
+        return same_tokens(ours, theirs)
+    return f"{(ours == theirs).float().mean().item():.0%} alike"
