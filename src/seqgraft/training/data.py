@@ -69,6 +69,8 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         self.source_pad = source_pad
         self.cut_sources = self.cut_targets = 0
         """How many were longer than asked for."""
+        self.kept = array("q")
+        """Which of the pairs that came in these are, in order."""
 
     @classmethod
     def make(
@@ -98,6 +100,7 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         pad = source.pad_token_id
         made = cls(pad if pad is not None else 0)
         cuts = max_source_length is not None
+        number = -1
         for chunk in _chunks(pairs):
             texts: dict[str, Any] = {"padding": False, "return_attention_mask": False, "verbose": False}
             own = source([pair.source for pair in chunk], truncation=False, **texts)["input_ids"]
@@ -110,6 +113,7 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
                     own[index] = ids
                 made.cut_sources += len(long)
             for pair, ids, written in zip(chunk, own, other, strict=True):
+                number += 1
                 labels = made._framed(written, start, ends)
                 bad = _bad(pair, ids, labels, ends, None if cuts else most_source)
                 if bad is not None:
@@ -120,6 +124,7 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
                 if most_target is not None and len(labels) > most_target:
                     made.cut_targets += 1
                     labels = [*labels[: most_target - bool(ends)], *labels[len(labels) - bool(ends) :]]
+                made.kept.append(number)
                 made.sources.append(ids)
                 made.targets.append(labels)
         if not len(made):

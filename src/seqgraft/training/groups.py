@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -168,6 +168,7 @@ def rate_groups(
     return [
         {
             "params": params,
+            "pattern": given.pattern,
             "lr": given.rate,
             "weight_decay": decay if matrix else 0.0,
             "warmup": given.warmup,
@@ -205,7 +206,8 @@ def table(model: EncoderDecoderModel, *, rate: float, new_rate: float, rates: Se
     held = assigned(model, rate=rate, new_rate=new_rate, rates=rates)
     lines: dict[tuple[Rate, bool], list[int]] = {}
     for name, parameter in model.named_parameters():
-        lines.setdefault((held[name], parameter.requires_grad), []).append(parameter.numel())
+        given = replace(held[name], pattern="adapters") if ".lora_" in name else held[name]
+        lines.setdefault((given, parameter.requires_grad), []).append(parameter.numel())
     return [
         Line(given.pattern, len(counts), sum(counts), given.rate if moves else None, given.warmup, given.start)
         for (given, moves), counts in sorted(lines.items(), key=lambda item: (not item[0][1], item[0][0].pattern))

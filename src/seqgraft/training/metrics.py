@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 
 from seqgraft.config import longest_source
-from seqgraft.errors import ConfigurationError, MissingExtraError
+from seqgraft.evaluation.measures import measure
 from seqgraft.text.pairing import PairTokenizer
 from seqgraft.text.tokenizer import Tokenizer
+from seqgraft.torch.loss import IGNORED
 from seqgraft.torch.model import EncoderDecoderModel
 from seqgraft.training.data import longest
 from seqgraft.training.loss import token_loss
@@ -29,19 +31,7 @@ def rouge(predictions: Sequence[str], references: Sequence[str]) -> dict[str, fl
 
     Raises ConfigurationError for lists of unequal length or none, MissingExtraError without rouge-score.
     """
-    try:
-        from rouge_score.rouge_scorer import RougeScorer
-    except ImportError as error:
-        raise MissingExtraError("ROUGE needs rouge-score: pip install 'seqgraft[train]'.") from error
-    if not predictions or len(predictions) != len(references):
-        raise ConfigurationError(
-            f"There must be as many predictions as references ({len(references)}) and at least one, "
-            f"but there are {len(predictions)}."
-        )
-    names = ["rouge1", "rouge2", "rougeL"]
-    scorer = RougeScorer(names, use_stemmer=True)
-    scores = [scorer.score(reference, made) for made, reference in zip(predictions, references, strict=True)]
-    return {name: 100 * sum(score[name].fmeasure for score in scores) / len(scores) for name in names}
+    return {one.name: one.value() for one in measure(["rouge"], predictions, references)}
 
 
 def lead_sentence(text: str) -> str:
@@ -64,6 +54,26 @@ def mean_loss(model: EncoderDecoderModel, data: TokenizedPairs, *, tokens_per_ba
             total, count = total + float(loss), count + tokens
     model.train(was)
     return total / count
+
+
+def pair_losses(
+    model: EncoderDecoderModel, data: TokenizedPairs, *, tokens_per_batch: int = 4096
+) -> list[tuple[float, int]]:
+    """(nats, tokens) of every pair's target, in the order of `data`, with the model in eval mode."""
+    plan = BatchPlan(data.sources.lengths(), data.targets.lengths(), tokens=tokens_per_batch)
+    was = model.training
+    model.eval()
+    found: list[tuple[float, int]] = [(0.0, 0)] * len(data)
+    with torch.inference_mode():
+        for indexes in plan:
+            batch = {name: value.to(model.device) for name, value in data[indexes].items()}
+            logits = model(**batch, return_dict=True).logits.float()
+            each = F.cross_entropy(logits.transpose(1, 2), batch["labels"], reduction="none", ignore_index=IGNORED)
+            sums, counts = each.double().sum(1).tolist(), (batch["labels"] != IGNORED).sum(1).tolist()
+            for index, total, count in zip(indexes, sums, counts, strict=True):
+                found[index] = total, count
+    model.train(was)
+    return found
 
 
 def generate_texts(

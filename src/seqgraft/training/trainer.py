@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch.utils.data import DataLoader
 
-from seqgraft import folders
 from seqgraft.errors import ConfigurationError, FolderError, MissingExtraError
 from seqgraft.text.files import TARGET
 from seqgraft.text.pairing import PairTokenizer
 from seqgraft.text.tokenizer import Tokenizer
 from seqgraft.torch.foreign import check_writable
 from seqgraft.torch.model import EncoderDecoderModel
-from seqgraft.torch.weights import stale_weights
+from seqgraft.torch.pretrained import as_dtype
 from seqgraft.training import schedule
+from seqgraft.training.adapters import Adapted, Lora
 from seqgraft.training.data import TokenizedPairs
-from seqgraft.training.groups import Rate, assigned
+from seqgraft.training.groups import Line, Rate, assigned, table
 from seqgraft.training.groups import freeze as freeze_named
 from seqgraft.training.initial import set_output_prior
 from seqgraft.training.metrics import mean_loss
 from seqgraft.training.pairs import Pair, Skipped
 from seqgraft.training.plan import BatchPlan
+from seqgraft.training.saving import save_folder
 from seqgraft.training.schedule import Budget, Decay
 from seqgraft.training.special import settle_special_ids
+
+if TYPE_CHECKING:
+    from seqgraft.training.validation import Validation, Validator
 
 Pairs = Iterable[Pair | tuple[str, str]]
 
@@ -62,6 +66,14 @@ class TrainingResult:
     """Lines for the user: special ids that were found, texts that were cut."""
     curve: list[dict[str, float]] = field(default_factory=list)
     """`step`, `seconds`, `loss` along the way."""
+    training_pairs: int = 0
+    validation_pairs: int = 0
+    validation: list[dict[str, float]] = field(default_factory=list)
+    """`step`, `seconds` and the figures of every validation along the way."""
+    best: dict[str, float] | None = None
+    """The entry of `validation` whose weights were kept; None: the last weights were."""
+    stopped_early: bool = False
+    """Whether validations that were no better ended the training."""
 
 
 def train(
@@ -90,12 +102,18 @@ def train(
     freeze: Sequence[str] = (),
     rates: Sequence[str | Rate] = (),
     adam_beta2: float = 0.98,
+    lora: Lora | Mapping[str, Any] | None = None,
     dropout: bool = True,
     output_prior: bool = False,
     precision: Literal["float32", "bfloat16"] = "float32",
     device: str = "auto",
     seed: int = 0,
     check: bool = True,
+    validation: Validation | None = None,
+    tensorboard: str | os.PathLike[str] | None = None,
+    save_dtype: str | None = None,
+    about: Mapping[str, Any] | None = None,
+    tell: Callable[[list[Line]], None] | None = None,
     progress: bool = True,
 ) -> TrainingResult:
     """Fine-tune a pair in place and write its folder: weights, tokenizers, special ids, `training.json`.
@@ -122,6 +140,8 @@ def train(
         rates: learning rates by such patterns, `decoder.*.cross_attention.*=1e-3` (see `groups.Rate`); the last one
             that matches a parameter counts.
         adam_beta2: how slowly AdamW's second moment forgets (beta 1 is 0.9).
+        lora: low-rank adapters (`adapters.Lora` or its fields); `{}` for the usual ones. What is new is trained in
+            full, the rest stays. In the model they are merged at the end.
         dropout: False switches it off, which serves short trainings.
         output_prior: start the output's bias at the logarithm of the labels' frequencies (`set_output_prior`); for a
             fresh head.
@@ -129,6 +149,11 @@ def train(
         device: "auto", "cpu", "cuda", "cuda:1", ...
         seed: of the order of the pairs and of dropout; it sets the global random states.
         check: run `model.check` before the first step, and raise what it finds wrong.
+        validation: what to measure on `valid_pairs` along the way, which weights to keep and when to stop.
+        tensorboard: a folder for TensorBoard's files.
+        save_dtype: of the weights in the folder (`float16` halves it); training is not touched.
+        about: what the model card says beside (`card.text`).
+        tell: is given the table of rates before the first step.
         progress: a bar in a terminal, lines elsewhere, on standard output; False shows nothing.
 
     Ctrl-C ends after the step under way and saves what was learned; a second one raises KeyboardInterrupt and leaves
@@ -146,13 +171,21 @@ def train(
     from seqgraft.training.progress import Bar, Meter
     from seqgraft.training.quiet import quiet
     from seqgraft.training.stopping import Stopper
+    from seqgraft.training.validation import Board, Validator
 
     rates = [str(Rate.parse(rate)) for rate in rates]
-    settings = {
+    settings: dict[str, Any] = {
         name: value
         for name, value in locals().items()
         if name in _SETTINGS and isinstance(value, str | int | float | bool | list | tuple | None)
     }
+    settings |= {"lora": None if lora is None else asdict(Lora.of(lora) or Lora())}
+    if validation is not None:
+        settings["validation"] = asdict(validation)
+    adapters = Lora.of(lora)
+    if validation is not None and validation.asked and valid_pairs is None:
+        raise ConfigurationError("`validation` needs `valid_pairs`, but there are none.")
+    as_dtype(save_dtype)
     schedule.check(warmup, decay)
     _check(epochs=epochs, max_steps=max_steps, max_minutes=max_minutes, accumulate=accumulate)
     if precision not in ("float32", "bfloat16"):
@@ -165,7 +198,8 @@ def train(
     cut: dict[str, Any] = {"max_source_length": max_source_length, "max_target_length": max_target_length}
     cut["skipped"] = skipped
     data = TokenizedPairs.make(train_pairs, model, tokenizer, **cut)
-    valid = None if valid_pairs is None else TokenizedPairs.make(valid_pairs, model, tokenizer, **cut)
+    held_out = [] if valid_pairs is None else [p if isinstance(p, Pair) else Pair(*p) for p in valid_pairs]
+    valid = None if valid_pairs is None else TokenizedPairs.make(held_out, model, tokenizer, **cut)
     if output_prior:
         set_output_prior(model, data)
     plan = BatchPlan(
@@ -186,11 +220,16 @@ def train(
         model.to(where)
         raise
     lightning.seed_everything(seed, verbose=False)
+    adapted = None if adapters is None else Adapted(model, adapters)
+    new_rate = 10 * learning_rate if new_learning_rate is None else new_learning_rate
+    lines = table(model, rate=learning_rate, new_rate=new_rate, rates=rates)
+    if tell is not None:
+        tell(lines)
     module = Seq2SeqModule(
         model,
         budget,
         learning_rate=learning_rate,
-        new_learning_rate=10 * learning_rate if new_learning_rate is None else new_learning_rate,
+        new_learning_rate=new_rate,
         weight_decay=weight_decay,
         warmup=warmup,
         decay=decay,
@@ -200,6 +239,13 @@ def train(
         adam_beta2=adam_beta2,
     )
     meter, stopper = Meter(), Stopper()
+    watch: list[Any] = []
+    validator = None
+    if validation is not None and validation.asked and valid is not None:
+        validator = Validator(validation, tokenizer, valid, held_out)
+        watch.append(validator)
+    if tensorboard is not None:
+        watch.append(Board(os.fspath(tensorboard), meter, validator))
     try:
         with quiet():
             accelerator, devices = _placed(device)
@@ -210,7 +256,7 @@ def train(
                 max_epochs=epochs,
                 max_steps=-1 if max_steps is None else max_steps,
                 accumulate_grad_batches=accumulate,
-                callbacks=[stopper, meter, *([Bar(meter)] if progress else [])],
+                callbacks=[stopper, meter, *watch, *([Bar(meter)] if progress else [])],
                 logger=False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
@@ -224,8 +270,10 @@ def train(
     finally:
         stopper.release()
         model.eval().to(where)
+        if adapted is not None and adapted.lora.save == "merged":
+            adapted.merge()
         for name, parameter in model.named_parameters():
-            parameter.requires_grad = trainable[name]
+            parameter.requires_grad = trainable.get(name, parameter.requires_grad)
             parameter.grad = None
     seconds = budget.seconds()
     result = TrainingResult(
@@ -236,7 +284,7 @@ def train(
         seconds=round(seconds, 2),
         target_tokens_per_second=round(meter.tokens / seconds, 1) if seconds else 0.0,
         train_loss=meter.loss,
-        valid_loss=None if valid is None else mean_loss(model, valid),
+        valid_loss=_valid_loss(model, valid, validator),
         waste=round(plan.waste(), 4),
         cut_sources=data.cut_sources,
         cut_targets=data.cut_targets,
@@ -244,30 +292,40 @@ def train(
         notes=notes,
         skipped=0 if skipped is None else skipped.count,
         curve=meter.curve,
+        training_pairs=len(data),
+        validation_pairs=0 if valid is None else len(valid),
+        validation=[] if validator is None else validator.history,
+        best=validator.best if validator is not None and validator.plan.best is not None else None,
+        stopped_early=validator is not None and validator.stopped,
     )
     if data.cut_sources or data.cut_targets:
         result.notes.append(f"Cut to the maximum: {data.cut_sources} sources and {data.cut_targets} targets.")
     if skipped is not None and skipped.count:
         result.notes.append(str(skipped))
     if output is not None:
-        save_folder(model, tokenizer, output, {"settings": settings, "result": asdict(result)})
+        apart = adapted if adapted is not None and adapted.lora.save == "separate" else None
+        training = {"settings": settings, "result": asdict(result)}
+        beside: dict[str, Any] = {"lines": lines, "about": about, "adapted": apart, "dtype": save_dtype}
+        save_folder(model, tokenizer, output, training, **beside)
+    elif adapted is not None and adapted.lora.save == "separate":
+        adapted.merge()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = trainable[name]
     return result
 
 
-_SETTINGS = frozenset(train.__kwdefaults__ or {}) - {"output", "valid_pairs", "progress"}
+def _valid_loss(model: EncoderDecoderModel, valid: TokenizedPairs | None, validator: Validator | None) -> float | None:
+    """The loss that the weights have which are kept."""
+    if valid is None:
+        return None
+    if validator is None or not validator.history:
+        return mean_loss(model, valid)
+    kept = validator.best if validator.plan.best is not None else None
+    return (kept or validator.history[-1])["loss"]
 
 
-def save_folder(
-    model: EncoderDecoderModel,
-    tokenizer: Tokenizer | PairTokenizer,
-    output: str | os.PathLike[str],
-    training: dict[str, Any],
-) -> None:
-    """Write model, tokenizers and `training.json` together, all or nothing."""
-    with folders.saving(output, stale=stale_weights(None)) as staged:
-        model.save_pretrained(staged)
-        tokenizer.save_pretrained(staged)
-        folders.write_json(staged / "training.json", training, sort_keys=False)
+_UNWRITTEN = {"output", "valid_pairs", "progress", "tensorboard", "about", "tell"}
+_SETTINGS = frozenset(train.__kwdefaults__ or {}) - _UNWRITTEN
 
 
 def _widen(model: EncoderDecoderModel) -> str | None:
