@@ -12,7 +12,11 @@ from typing import Any
 from seqgraft.checkpoints.check import grouped
 from seqgraft.checkpoints.files import WeightFiles
 from seqgraft.checkpoints.headers import FLOATS
+from seqgraft.config import EncoderDecoderConfig, encoder_spec
 from seqgraft.errors import ConfigurationError
+from seqgraft.families import family
+from seqgraft.families.configuration import PretrainedConfig
+from seqgraft.spec import parameters
 
 METHOD = "seqgraft"
 SCALES = "scales"
@@ -42,6 +46,20 @@ def quantization(config: Any) -> dict[str, Any] | None:
             f"`quantization_config` must have a dtype of {', '.join(DTYPES)}, but has {said.get('dtype')!r}."
         )
     return said
+
+
+def settle_quantized_tie(config: PretrainedConfig, files: WeightFiles) -> None:
+    """Let the file say whether the output table is tied, in the families whose configuration does not."""
+    if family(config.model_type).output_table is not None:
+        config._output_tied = "decoder.head.output.weight" not in files.headers
+
+
+def shared_tables(config: EncoderDecoderConfig) -> tuple[str, ...]:
+    """The canonical names of what both halves of a pair read, and its file has once."""
+    if config.tie_encoder_decoder:
+        return tuple(parameters(encoder_spec(config.encoder)))
+    whole = family(config.whole).whole if config.whole is not None else None
+    return ("embed.weight",) if whole is not None and whole.table(config.decoder) else ()
 
 
 def scale_of(name: str) -> str:

@@ -10,6 +10,7 @@ from seqgraft.cli import doctor as doctor_command
 from seqgraft.cli import flags
 from seqgraft.cli import generate as generate_command
 from seqgraft.cli import inspect as inspect_command
+from seqgraft.cli import quantize as quantize_command
 from seqgraft.cli import run as run_command
 from seqgraft.cli import train as train_command
 from seqgraft.cli.console import guarded
@@ -55,6 +56,7 @@ app.command("generate", epilog=generate_command.EPILOG)(
     guarded(generate_command.generate, running=flags.running, settings=flags.generation)
 )
 app.command("inspect", epilog=inspect_command.EPILOG)(guarded(inspect_command.inspect))
+app.command("quantize", epilog=quantize_command.EPILOG)(guarded(quantize_command.quantize))
 app.command("doctor", epilog=doctor_command.EPILOG)(guarded(doctor_command.doctor))
 
 

@@ -28,15 +28,16 @@ def inspect(
     Of a pair: families, sizes, parameters by part, ties, special ids, tokenizer, files. Of one model: what it is as
     an encoder and as a decoder, and what cross-attention adds. Ends with 1 if the folder would not load.
     """
+    from seqgraft.checkpoints.quantized import quantization
     from seqgraft.config import AutoConfig, EncoderDecoderConfig
 
     config = AutoConfig.from_pretrained(model)
     if decoder is not None:
         report, screen = _two(model, decoder)
-    elif isinstance(config, EncoderDecoderConfig):
+    elif isinstance(config, EncoderDecoderConfig) or quantization(config) is not None:
         report, screen = _pair(model, config)
     else:
-        report, screen = _one(model, config.model_type)
+        report, screen = _one(model, config)
     if json_:
         print(json.dumps(report, indent=2, ensure_ascii=False))
     else:
@@ -49,12 +50,12 @@ def inspect(
         fail(f"The weights of {whose} do not fit the model:\n" + "\n".join(report["problems"]))
 
 
-def _files(source: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+def _files(source: str, config: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """What the files of one folder say."""
-    from seqgraft.checkpoints import open_weights
     from seqgraft.cli import parts, tables
 
-    kinds, sizes, tokenizer = parts.dtypes(open_weights(source)), parts.sizes(source), parts.tokenizers(source)
+    kinds = parts.dtypes(parts.weights_of(source, config))
+    sizes, tokenizer = parts.sizes(source), parts.tokenizers(source)
     report = {"dtypes": kinds, "files": sizes, "tokenizers": tokenizer if isinstance(tokenizer, list) else []}
     facts = [("weights", ", ".join(f"{count:,} in {kind}" for kind, count in kinds.items()))]
     if isinstance(tokenizer, list):
@@ -74,13 +75,19 @@ def _files(source: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
 
 
 def _pair(source: str, config: Any) -> tuple[dict[str, Any], list[Any]]:
+    from seqgraft.checkpoints.quantized import quantization
     from seqgraft.cli import parts, tables
 
-    pair = parts.stored_pair(source, config)
-    held, facts = _files(source)
+    small = quantization(config)
+    pair = parts.stored_pair(source, config) if small is None else parts.quantized_pair(source, config)
+    held, facts = _files(source, config)
     ties = {"decoder head and embeddings": bool(pair.decoder.tied_head), "encoder and decoder": bool(pair.shared)}
     report = {"source": source, "kind": "pair", **pair.to_dict(), "ties": ties, **held, "problems": pair.problems}
+    report["quantization"] = small
     said = [("ties", ", ".join(name for name, is_so in ties.items() if is_so) or "none")]
+    if small is not None:
+        kept = ", ".join(small.get("modules_to_not_convert") or ())
+        said.append(("quantised", f"{small['dtype']}{f', but floats in {kept}' if kept else ''}; opens here alone"))
     if pair.graft:
         said.append(("graft", ", ".join(f"{name} {value}" for name, value in pair.graft.items())))
     said += [("special ids", tables.ids(pair.special_ids)), tables.memory(pair)]
@@ -88,12 +95,12 @@ def _pair(source: str, config: Any) -> tuple[dict[str, Any], list[Any]]:
     return report, [title, tables.halves(pair), tables.numbers(pair, new=False), tables.facts(said + facts)]
 
 
-def _one(source: str, model_type: str) -> tuple[dict[str, Any], list[Any]]:
+def _one(source: str, config: Any) -> tuple[dict[str, Any], list[Any]]:
     from seqgraft.cli import parts, tables
 
     pair = parts.composed(source, source)
-    held, facts = _files(source)
-    roles = pair.to_dict()
+    held, facts = _files(source, config)
+    roles, model_type = pair.to_dict(), config.model_type
     report = {
         "source": source,
         "kind": "model",

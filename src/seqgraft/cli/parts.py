@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from seqgraft.checkpoints import WeightFiles, open_weights
 from seqgraft.checkpoints.check import grouped, problems
+from seqgraft.checkpoints.quantized import quantization, quantized_problems, settle_quantized_tie, shared_tables
 from seqgraft.cli.cost import Cost, element_size, the_cost
 from seqgraft.config import SPECIAL_IDS, AutoConfig, EncoderDecoderConfig
 from seqgraft.families import family, graft_table
@@ -124,6 +125,29 @@ def stored_pair(source: str, config: EncoderDecoderConfig) -> Pair:
         found += problems(plans[side], fresh=tuple(elsewhere), files=files)
     found += _of_no_half(config, files)
     return _pair(config, {}, found, (element_size(files),) * 2)
+
+
+def weights_of(source: str, config: PretrainedConfig) -> WeightFiles:
+    """The headers of a folder's weights, quantised or not."""
+    small = quantization(config)
+    return open_weights(source, variant=None if small is None else small["dtype"])
+
+
+def quantized_pair(source: str, config: PretrainedConfig) -> Pair:
+    """A quantised pair's folder, a published encoder-decoder's too."""
+    files, small = weights_of(source, config), quantization(config) or {}
+    settle_quantized_tie(getattr(config, "decoder", config), files)
+    pair = config if isinstance(config, EncoderDecoderConfig) else EncoderDecoderConfig.from_whole(config)
+    tables: dict[str, Table] = {f"{side}.": parameters(_spec(pair, side)) for side in SIDES}
+    if pair.bridge is not None:
+        tables[BRIDGE] = {"weight": pair.bridge, "bias": pair.bridge[:1]}
+    names = shared_tables(pair)
+    found = quantized_problems(files, tables, small["dtype"], {f"encoder.{n}": f"decoder.{n}" for n in names})
+    width = {"float32": 4, "float64": 8}.get(str(pair.decoder.dtype or pair.dtype), 2)
+    made = _pair(pair, {}, found, (width, width))
+    made.shared = sum(math.prod(tables["encoder."][name]) for name in names)
+    made.cost = replace(made.cost, weights=sum(header.size for header in files.headers.values()))
+    return made
 
 
 def composed(encoder: str, decoder: str, *, graft: dict[str, Any] | None = None, tie: bool = False) -> Pair:

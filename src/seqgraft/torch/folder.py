@@ -12,14 +12,14 @@ from torch import nn
 from seqgraft import folders
 from seqgraft.checkpoints import WeightFiles, open_weights
 from seqgraft.checkpoints.check import refuse
-from seqgraft.checkpoints.quantized import quantization
+from seqgraft.checkpoints.quantized import quantization, settle_quantized_tie
 from seqgraft.config import SPECIAL_IDS, AutoConfig, EncoderDecoderConfig, config_class, known_types
 from seqgraft.errors import CheckpointError
 from seqgraft.families import ENTRIES
 from seqgraft.families.configuration import CONFIG_NAME, GENERATION_FIELDS, PretrainedConfig
 from seqgraft.generation import GenerationConfig
 from seqgraft.torch.foreign import check_writable
-from seqgraft.torch.loading import dtype_of, settle_quantized_tie, settle_ties
+from seqgraft.torch.loading import dtype_of, settle_ties
 from seqgraft.torch.pair_file import BRIDGE, pair_tensors, plan_pair, same_when_both_stored, strangers, undressed
 from seqgraft.torch.pretrained import as_device, as_dtype, override, settle, take_dtype
 from seqgraft.torch.quantized_file import fill_quantized, quantized_tensors

@@ -97,12 +97,6 @@ def settle_ties(config: PretrainedConfig, files: WeightFiles, start: str = "") -
         config._output_tied = False
 
 
-def settle_quantized_tie(config: PretrainedConfig, files: WeightFiles) -> None:
-    """The same for the file of a quantised pair, which has the model's own names."""
-    if family(config.model_type).output_table is not None:
-        config._output_tied = "decoder.head.output.weight" not in files.headers
-
-
 def dtype_of(files: WeightFiles) -> torch.dtype:
     """The floating type of a checkpoint: that of most of its tensors."""
     count: dict[str, int] = {}
