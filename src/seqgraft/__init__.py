@@ -19,8 +19,9 @@ _ROOMS: dict[str, str] = {
     "GenerateEncoderDecoderOutput ModelOutput Seq2SeqLMOutput",
     "text": "AutoTokenizer BartTokenizer BartTokenizerFast BatchEncoding BertTokenizer BertTokenizerFast "
     "CamembertTokenizer CamembertTokenizerFast GPT2Tokenizer GPT2TokenizerFast LlamaTokenizer LlamaTokenizerFast "
-    "PairTokenizer PreTrainedTokenizer PreTrainedTokenizerFast Qwen2Tokenizer Qwen2TokenizerFast RobertaTokenizer "
-    "RobertaTokenizerFast XLMRobertaTokenizer XLMRobertaTokenizerFast",
+    "M2M100Tokenizer MBart50Tokenizer MBart50TokenizerFast MBartTokenizer MBartTokenizerFast NllbTokenizer "
+    "NllbTokenizerFast PLBartTokenizer PairTokenizer PreTrainedTokenizer PreTrainedTokenizerFast Qwen2Tokenizer "
+    "Qwen2TokenizerFast RobertaTokenizer RobertaTokenizerFast XLMRobertaTokenizer XLMRobertaTokenizerFast",
     "torch.auto": "AutoModel AutoModelForCausalLM AutoModelForSeq2SeqLM",
     "torch.cache": "EncoderDecoderCache",
     "torch.model": "EncoderDecoderModel",

@@ -26,6 +26,16 @@ if TYPE_CHECKING:
         XLMRobertaTokenizer,
         XLMRobertaTokenizerFast,
     )
+    from seqgraft.text.languages import (
+        M2M100Tokenizer,
+        MBart50Tokenizer,
+        MBart50TokenizerFast,
+        MBartTokenizer,
+        MBartTokenizerFast,
+        NllbTokenizer,
+        NllbTokenizerFast,
+        PLBartTokenizer,
+    )
     from seqgraft.text.pairing import PairTokenizer, pair
     from seqgraft.text.tokenizer import PreTrainedTokenizer, PreTrainedTokenizerFast, Tokenizer
 
@@ -45,6 +55,14 @@ _HOME = {
     "GPT2TokenizerFast": "families",
     "LlamaTokenizer": "families",
     "LlamaTokenizerFast": "families",
+    "M2M100Tokenizer": "languages",
+    "MBart50Tokenizer": "languages",
+    "MBart50TokenizerFast": "languages",
+    "MBartTokenizer": "languages",
+    "MBartTokenizerFast": "languages",
+    "NllbTokenizer": "languages",
+    "NllbTokenizerFast": "languages",
+    "PLBartTokenizer": "languages",
     "PairTokenizer": "pairing",
     "PreTrainedTokenizer": "tokenizer",
     "PreTrainedTokenizerFast": "tokenizer",
@@ -75,6 +93,14 @@ __all__ = [
     "GPT2TokenizerFast",
     "LlamaTokenizer",
     "LlamaTokenizerFast",
+    "M2M100Tokenizer",
+    "MBart50Tokenizer",
+    "MBart50TokenizerFast",
+    "MBartTokenizer",
+    "MBartTokenizerFast",
+    "NllbTokenizer",
+    "NllbTokenizerFast",
+    "PLBartTokenizer",
     "PairTokenizer",
     "PreTrainedTokenizer",
     "PreTrainedTokenizerFast",

@@ -5,7 +5,7 @@ from typing import Any
 
 from seqgraft.errors import FolderError, TokenizerError
 from seqgraft.folders import Origin, find, read_json
-from seqgraft.text import families
+from seqgraft.text import families, languages
 from seqgraft.text.files import CONFIG, TARGET, WHOLE
 from seqgraft.text.pairing import PairTokenizer
 from seqgraft.text.tokenizer import Tokenizer
@@ -18,6 +18,11 @@ _CLASSES: dict[str, type[Tokenizer]] = {
     "ElectraTokenizer": families.BertTokenizer,
     "GPT2Tokenizer": families.GPT2Tokenizer,
     "LlamaTokenizer": families.LlamaTokenizer,
+    "M2M100Tokenizer": languages.M2M100Tokenizer,
+    "MBart50Tokenizer": languages.MBart50Tokenizer,
+    "MBartTokenizer": languages.MBartTokenizer,
+    "NllbTokenizer": languages.NllbTokenizer,
+    "PLBartTokenizer": languages.PLBartTokenizer,
     "PreTrainedTokenizer": Tokenizer,
     "PreTrainedTokenizerFast": Tokenizer,
     "PythonBackend": Tokenizer,
@@ -36,13 +41,25 @@ _MODEL_TYPES: dict[str, type[Tokenizer]] = {
     "electra": families.BertTokenizer,
     "gpt2": families.GPT2Tokenizer,
     "llama": families.LlamaTokenizer,
+    "m2m_100": languages.M2M100Tokenizer,
+    "mbart": languages.MBartTokenizer,
     "mistral": families.LlamaTokenizer,
     "opt": families.GPT2Tokenizer,
+    "plbart": languages.PLBartTokenizer,
     "qwen2": families.Qwen2Tokenizer,
     "qwen3": families.Qwen2Tokenizer,
     "roberta": families.RobertaTokenizer,
     "xlm-roberta": families.XLMRobertaTokenizer,
 }
+
+
+_CODES: dict[str, type[Tokenizer]] = {
+    "base": languages.PLBartTokenizer,
+    "m2m100": languages.M2M100Tokenizer,
+    "multi": languages.PLBartTokenizer,
+    "wmt21": languages.M2M100Tokenizer,
+}
+"""What `language_codes` says, which these classes alone have."""
 
 
 class AutoTokenizer:
@@ -84,6 +101,8 @@ def _class(source: str | os.PathLike[str], origin: Origin) -> type[Tokenizer]:
     model = {} if model_path is None else read_json(model_path)
     named = named or model.get("tokenizer_class")
     whole = find(source, WHOLE, origin) is not None
+    if config.get("language_codes") in _CODES:
+        return _CODES[config["language_codes"]]
     if isinstance(named, str):
         name = named.removesuffix("Fast") if named != "PreTrainedTokenizerFast" else named
         if name in _CLASSES:

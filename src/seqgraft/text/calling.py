@@ -66,7 +66,7 @@ class Calling(Framing):
         source = None if text is None else self._encode(text, text_pair, how, **shared)
         if max_target_length is not None:
             how = Plan(how.padding, how.truncation, max_target_length)
-        target = self._encode(text_target, text_pair_target, how, **shared)
+        target = self._encode(text_target, text_pair_target, how, target=True, **shared)
         if source is None:
             return target
         source["labels"] = target["input_ids"]
@@ -92,11 +92,14 @@ class Calling(Framing):
         return_offsets_mapping: bool = False,
         return_length: bool = False,
         split_special_tokens: bool | None = None,
+        target: bool = False,
     ) -> BatchEncoding:
         rows, batched = _rows(text, text_pair, is_split_into_words)
         split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         with self._lock:
             self._set_state(how, stride, pad_to_multiple_of, padding_side or self.padding_side, split)
+            if target:
+                self._face(target=True)
             try:
                 made = self._backend.encode_batch(
                     rows, add_special_tokens=add_special_tokens, is_pretokenized=is_split_into_words
@@ -105,6 +108,9 @@ class Calling(Framing):
                 raise TokenizerError(f"{_TEXTS}, but the batch holds something else: {error}") from error
             except Exception as error:  # the Rust library raises bare Exceptions
                 raise TokenizerError(f"Cannot truncate with {how}: {error}.") from error
+            finally:
+                if target:
+                    self._face(target=False)
         groups = [[row, *row.overflowing] if return_overflowing_tokens else [row] for row in made]
         encodings = [encoding for group in groups for encoding in group]
 
@@ -125,6 +131,9 @@ class Calling(Framing):
         if not batched and return_tensors is None and not return_overflowing_tokens:
             batch.data = {k: v[0] if v and isinstance(v[0], list) else v for k, v in batch.data.items()}
         return batch
+
+    def _face(self, *, target: bool) -> None:
+        """Frame what follows as a target, or again as a text, where the two differ (under the lock)."""
 
     def _set_state(self, how: Plan, stride: int, multiple: int | None, side: str, split: bool) -> None:
         if how.padding is not None and self.pad_token_id is None:

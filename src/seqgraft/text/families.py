@@ -160,7 +160,7 @@ class XLMRobertaTokenizer(Tokenizer):
 
     tokens: ClassVar[Mapping[str, Any]] = RobertaTokenizer.tokens
     settings: ClassVar[Mapping[str, Any]] = {"add_prefix_space": True}
-    framing = ("bos_token", "eos_token")
+    framing: ClassVar[tuple[str, ...]] = ("bos_token", "eos_token")
 
     def _build(self, recipe: Recipe) -> tokenizers.Tokenizer:
         pieces = recipe.pieces

@@ -108,7 +108,7 @@ def _config(tokenizer: "Tokenizer") -> dict[str, Any]:
     named = dict(tokenizer.special_tokens_map)
     config: dict[str, Any] = {
         **tokenizer.carried,
-        **(tokenizer.options if standard else {}),
+        **(tokenizer.options if standard or tokenizer.keeps_options else {}),
         **{name: named.get(name) for name in NAMES},
         **{name: token for name, token in named.items() if name not in NAMES},
         "clean_up_tokenization_spaces": tokenizer.clean_up_tokenization_spaces,
@@ -147,7 +147,7 @@ def _bare(recipe: Recipe, source: Source, origin: Origin) -> None:
             f"'{source}' must hold a tokenizer: {WHOLE}, vocab.txt, vocab.json with merges.txt, or a SentencePiece "
             f"model ({', '.join(MODELS)}); it holds none of them."
         )
-    recipe.pieces = sentencepiece.read(model)
+    recipe.pieces, recipe.vocab = sentencepiece.read(model), words
 
 
 def _older(

@@ -44,6 +44,7 @@ class Tokenizer(Calling):
     settings: ClassVar[Mapping[str, Any]] = {}  # the family's own options and their published defaults
     framing: ClassVar[tuple[str, ...]] = ()  # the special tokens that stand around a text
     is_fast = True
+    keeps_options: ClassVar[bool] = False  # whether a file that names a plain class says the family's options too
 
     def __init__(
         self,
