@@ -71,12 +71,12 @@ class Quantized(nn.Module):
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Quantized:
         """Moving moves all; a new dtype is the bias's alone: the stored numbers and scales stay what they are."""
-        weight, scales = self.weight, self.scales
+        held = {"weight": self.weight.data, "scales": self.scales.data}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.weight.dtype is not weight.dtype:
-            self.weight = nn.Parameter(weight.detach().to(self.weight.device), requires_grad=False)
-        if self.scales.dtype is not scales.dtype:
-            self.scales = nn.Parameter(scales.detach().to(self.scales.device), requires_grad=False)
+        for name, before in held.items():
+            now = self.get_parameter(name)
+            if now.dtype is not before.dtype:
+                now.data = before.to(now.device)
         return self
 
 
