@@ -5,10 +5,11 @@ of every framework are held against it. A table of logits takes the place of a m
 source and on the last two tokens.
 """
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from .oracle_scores import ends, log_softmax, processed
 
 
 @dataclass
@@ -27,6 +28,17 @@ class Options:
     repetition_penalty: float = 1.0
     bad_words_ids: list = None
     sequence_bias: dict = None
+    encoder_repetition_penalty: float = 1.0
+    encoder_no_repeat_ngram_size: int = 0
+    prefix_allowed_tokens_fn: object = None
+    remove_invalid_values: bool = False
+    exponential_decay_length_penalty: tuple = None
+    suppress_tokens: list = None
+    begin_suppress_tokens: list = None
+    renormalize_logits: bool = False
+    stop_strings: list = None
+    spelled: list = None
+    sources: list = None
     forced_bos_token_id: int = None
     forced_eos_token_id: int = None
 
@@ -40,53 +52,12 @@ def logits_after(table, source, ids):
     return table[source, ids[-2] if len(ids) > 1 else 0, ids[-1]]
 
 
-def processed(ids, scores, o):
-    """The processors in their documented order, a token at a time."""
-    scores, vocab = [np.float32(s) for s in scores], len(scores)
-    for biases in [o.sequence_bias] if o.sequence_bias else []:
-        for sequence, bias in biases.items():
-            if list(sequence[:-1]) == (ids[-len(sequence) + 1 :] if len(sequence) > 1 else []):
-                scores[sequence[-1]] += np.float32(bias)
-    if o.repetition_penalty != 1.0:
-        for token in set(ids):
-            penalty = np.float32(o.repetition_penalty)
-            scores[token] = scores[token] * penalty if scores[token] < 0 else scores[token] / penalty
-    n = o.no_repeat_ngram_size
-    if n:
-        grams = [tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)]
-        for token in range(vocab):
-            suffix = ids[-n + 1 :] if n > 1 else []
-            if (*suffix, token) in grams:
-                scores[token] = -math.inf
-    for word in o.bad_words_ids or []:
-        if len(word) == 1 and word[0] in o.eos:
-            continue
-        if word[:-1] == (ids[-len(word) + 1 :] if len(word) > 1 else []):
-            scores[word[-1]] = -math.inf
-    if len(ids) < o.min_length or len(ids) - len(o.prompt) < o.min_new_tokens:
-        for token in o.eos:
-            scores[token] = -math.inf
-    forced = None
-    if o.forced_bos_token_id is not None and len(ids) == 1:
-        forced = o.forced_bos_token_id
-    if o.forced_eos_token_id is not None and len(ids) == o.max_length - 1:
-        forced = o.forced_eos_token_id
-    if forced is not None:
-        scores = [0.0 if token == forced else -math.inf for token in range(vocab)]
-    return scores
-
-
-def log_softmax(logits):
-    shifted = np.asarray(logits, dtype=np.float64) - np.max(logits)
-    return (shifted - np.log(np.exp(shifted).sum())).astype(np.float32)
-
-
 def greedy(table, source, o):
     ids = list(o.prompt)
     while len(ids) < o.max_length:
-        scores = processed(ids, logits_after(table, source, ids), o)
+        scores = processed(ids, logits_after(table, source, ids), o, source)
         ids.append(int(np.argmax(scores)))
-        if ids[-1] in o.eos:
+        if ends(ids, o):
             break
     return ids
 
@@ -98,7 +69,7 @@ def beam(table, source, o):
     while True:
         options = []
         for k, (score, ids, chosen) in enumerate(running):
-            after = processed(ids, log_softmax(logits_after(table, source, ids)), o)
+            after = processed(ids, log_softmax(logits_after(table, source, ids)), o, source)
             options += [(np.float32(s + score), [*ids, token], [*chosen, k]) for token, s in enumerate(after)]
         options.sort(key=lambda option: -option[0])
         options = options[: max(2, 1 + len(o.eos)) * o.beams]
@@ -106,7 +77,7 @@ def beam(table, source, o):
         at_limit = len(options[0][1]) >= o.max_length
         running = []
         for rank, (score, ids, chosen) in enumerate(options):
-            if at_limit or ids[-1] in o.eos:
+            if at_limit or ends(ids, o):
                 if rank < o.beams:
                     finished.append((score / generated**o.length_penalty, ids, chosen))
             else:
