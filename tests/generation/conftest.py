@@ -36,18 +36,14 @@ class Adapted(GenerationMixin):
         self,
         encoder_outputs,
         attention_mask,
-        rows_per_source,
         output_attentions=False,
         output_hidden_states=False,
         decoder_attention_mask=None,
     ):
-        def repeated(tensor):
-            return None if tensor is None else tensor.repeat_interleave(rows_per_source, dim=0)
-
         fixed = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         if encoder_outputs is not None:
-            fixed["encoder_outputs"] = (repeated(encoder_outputs.last_hidden_state),)
-            fixed["attention_mask"] = repeated(attention_mask)
+            fixed["encoder_outputs"] = (encoder_outputs.last_hidden_state,)
+            fixed["attention_mask"] = attention_mask
         return self, SimpleNamespace(ids=None, mask=decoder_attention_mask, fixed=fixed, cache="cache")
 
     def step(self, ids, state):
@@ -70,6 +66,20 @@ class Adapted(GenerationMixin):
     def reorder(self, state, rows):
         self.reorders.append(rows.tolist())
         state.ids = state.ids[rows]
+        return state
+
+    def spread(self, state, times, *, mixing=True):
+        return self._rows(state, lambda tensor: tensor.repeat_interleave(times, dim=0))
+
+    def keep(self, state, rows):
+        return self._rows(state, lambda tensor: tensor[rows])
+
+    def _rows(self, state, change):
+        state.ids, state.mask = (None if kept is None else change(kept) for kept in (state.ids, state.mask))
+        if "encoder_outputs" in state.fixed:
+            state.fixed["encoder_outputs"] = (change(state.fixed["encoder_outputs"][0]),)
+            mask = state.fixed["attention_mask"]
+            state.fixed["attention_mask"] = None if mask is None else change(mask)
         return state
 
 

@@ -38,6 +38,13 @@ class TableDecoder:
         self.reorders.append(rows)
         return SimpleNamespace(last=state.last[rows], turn=state.turn)
 
+    def keep(self, state, rows):
+        left = self.sources[rows]
+        assert len(left) < len(self.sources)
+        assert (self.sources[None] == left.unique()[:, None]).sum() == len(left)  # all rows of a source, or none
+        self.sources = left
+        return SimpleNamespace(last=state.last[rows], turn=state.turn)
+
 
 def run(table, o):
     rows_per_source, sources = o.beams, len(table)

@@ -5,96 +5,174 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from seqgraft.torch.seats import Seats
+
 
 class LayerCache:
-    """One layer's keys and values [rows, groups, capacity, head_width]; room is doubled when it runs out."""
+    """One layer's keys and values, [2, sources, groups, capacity, head_width]; room is doubled when it runs out.
 
-    __slots__ = ("_key", "_spare", "_value", "length")
+    A row has slots of its own, or the rows of a source share them: then a step adds a slot for each row.
+    """
+
+    __slots__ = ("_kept", "_spare", "_store", "length")
 
     def __init__(self) -> None:
         self.length = 0
-        self._key: Tensor | None = None
-        self._value: Tensor | None = None
-        self._spare: tuple[Tensor, Tensor] | None = None
+        """Slots in use."""
+        self._store: Tensor | None = None
+        self._kept: tuple[Tensor, Tensor] | None = None
+        self._spare: Tensor | None = None
 
     @property
     def key(self) -> Tensor | None:
-        """The live keys [rows, groups, length, head_width], a view."""
-        return None if self._key is None else self._key[:, :, : self.length]
+        """The live keys [sources, groups, length, head_width], a view."""
+        return None if self._store is None and self._kept is None else self._live()[0]
 
     @property
     def value(self) -> Tensor | None:
         """The live values, a view."""
-        return None if self._value is None else self._value[:, :, : self.length]
+        return None if self._store is None and self._kept is None else self._live()[1]
+
+    def _live(self) -> tuple[Tensor, Tensor]:
+        if self._kept is not None:
+            return self._kept
+        if self._store is None:
+            raise ValueError("This cache holds nothing yet.")
+        live = self._store[:, :, :, : self.length]
+        return live[0], live[1]
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add [rows, groups, new, head_width]; returns all keys and values so far."""
+        """Add [rows, groups, new, head_width]; returns all keys and values so far, [sources, groups, slots, ...]."""
         if torch.is_grad_enabled() and (key.requires_grad or value.requires_grad):
             return self._append_with_gradient(key, value)
+        sources = key.shape[0] if self._store is None else self._store.shape[1]
+        if sources != key.shape[0]:
+            key, value = _beside(key, sources), _beside(value, sources)
+        store = self.room(key, key.shape[2])
         end = self.length + key.shape[2]
-        old_key, old_value = self._room(key, value, end)
-        old_key[:, :, self.length : end] = key
-        old_value[:, :, self.length : end] = value
+        store[0, :, :, self.length : end] = key
+        store[1, :, :, self.length : end] = value
         self.length = end
-        return old_key[:, :, :end], old_value[:, :, :end]
+        return store[0, :, :, :end], store[1, :, :, :end]
+
+    def put(self, both: Tensor) -> tuple[Tensor, Tensor]:
+        """Add one token a row, its key and its value [rows, 2, groups, head_width]; returns what `append` does."""
+        rows, _, groups, width = both.shape
+        sources = rows if self._store is None else self._store.shape[1]
+        each = rows // sources
+        store, end = self._store, self.length + each
+        if store is None or end > store.shape[3]:
+            store = self.room(both.new_empty((sources, groups, 0, width)), each)
+        if each == 1:
+            store.select(3, self.length).copy_(both.transpose(0, 1))
+        else:
+            slots = store.narrow(3, self.length, each)
+            slots.copy_(both.view(sources, each, 2, groups, width).permute(2, 0, 3, 1, 4))
+        self.length = end
+        live = store.narrow(3, 0, end)
+        return live[0], live[1]
 
     def _append_with_gradient(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Writing in place would break the graph, so a training pass that caches pays for a new tensor."""
-        if self.key is not None and self.value is not None:
-            key, value = torch.cat((self.key, key), 2), torch.cat((self.value, value), 2)
-        self._key, self._value, self.length = key, value, key.shape[2]
-        return key, value
+        if self._kept is not None or self._store is not None:
+            old_key, old_value = self._live()
+            key, value = torch.cat((old_key, key), 2), torch.cat((old_value, value), 2)
+        self._store, self._kept, self.length = None, (key, value), key.shape[2]
+        return self._kept
 
-    def _room(self, key: Tensor, value: Tensor, least: int) -> tuple[Tensor, Tensor]:
-        """Buffers with room for `least` tokens, holding the past."""
-        if self._key is not None and self._value is not None and least <= self._key.shape[2]:
-            return self._key, self._value
-        room = max(least, 2 * self.length, 16)
-        old_key, old_value = self.key, self.value
-        self._key = new_key = key.new_empty((*key.shape[:2], room, key.shape[3]))
-        self._value = new_value = value.new_empty((*value.shape[:2], room, value.shape[3]))
-        self._spare = None
-        if old_key is not None and old_value is not None:
-            new_key[:, :, : self.length] = old_key
-            new_value[:, :, : self.length] = old_value
-        return new_key, new_value
+    def room(self, like: Tensor, new: int) -> Tensor:
+        """The store, with room for `new` more slots of keys and values like `like` [sources, groups, any, width]."""
+        least = self.length + new
+        if self._store is not None and least <= self._store.shape[3]:
+            return self._store
+        size = max(least, 2 * self.length, 16)
+        old = torch.stack(self._kept) if self._kept is not None else self._store
+        self._store = like.new_empty((2, *like.shape[:2], size, like.shape[3]))
+        self._spare = self._kept = None
+        if old is not None:
+            self._store[:, :, :, : self.length] = old[:, :, :, : self.length]
+        return self._store
 
     def select(self, rows: Tensor) -> None:
         """Row i continues what row rows[i] was. Only the live part moves, into a second buffer that is kept."""
-        key, value, old_key, old_value = self.key, self.value, self._key, self._value
-        if key is None or value is None or old_key is None or old_value is None:
+        if self._kept is not None:
+            self._kept = (self._kept[0][rows], self._kept[1][rows])
+        if self._store is None:
             return
-        shape = (rows.shape[0], *old_key.shape[1:])
-        if self._spare is None or self._spare[0].shape != shape:
-            self._spare = (key.new_empty(shape), value.new_empty((rows.shape[0], *old_value.shape[1:])))
-        new_key, new_value = self._spare
-        new_key[:, :, : self.length] = key[rows]
-        new_value[:, :, : self.length] = value[rows]
-        self._spare, self._key, self._value = (old_key, old_value), new_key, new_value
+        shape = (2, rows.shape[0], *self._store.shape[2:])
+        if self._spare is None or self._spare.shape != shape:
+            self._spare = self._store.new_empty(shape)
+        self._spare[:, :, :, : self.length] = self._store[:, :, :, : self.length].index_select(1, rows)
+        self._spare, self._store = self._store, self._spare
+
+    def keep_slots(self, slots: Tensor) -> None:
+        """Only these slots [sources, count] of each source remain, in this order."""
+        if self._store is None:
+            return
+        index = slots[None, :, None, :, None]
+        self._store[:, :, :, : slots.shape[1]] = self._store[:, :, :, : self.length].take_along_dim(index, 3)
+        self.length = slots.shape[1]
+
+    def cut(self, length: int) -> None:
+        """Only the first `length` slots remain."""
+        if self._kept is not None:
+            self._kept = (self._kept[0][:, :, :length], self._kept[1][:, :, :length])
+        self.length = length
+
+
+def _beside(x: Tensor, sources: int) -> Tensor:
+    """[rows, groups, new, width] -> [sources, groups, each * new, width]: the rows of a source beside each other."""
+    rows, groups, new, width = x.shape
+    return x.view(sources, rows // sources, groups, new, width).transpose(1, 2).reshape(sources, groups, -1, width)
 
 
 class EncoderDecoderCache:
     """The past of a decoder: its own keys and values, and the encoder's, computed once.
 
     `mask` [rows, length] marks the past tokens that may be seen; None means all of them. The keys and values of the
-    encoder have one row a source, however many rows continue it.
+    encoder have one row a source, however many rows continue it. `seats` say who sees which slot, where the rows of
+    a source share their slots, or rows are of different length.
     """
 
     def __init__(self, layers: int = 0) -> None:
         self.layers = [LayerCache() for _ in range(layers)]
         self.memory: list[tuple[Tensor, Tensor] | None] = [None] * layers
         self.mask: Tensor | None = None
+        self.seats: Seats | None = None
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """How many tokens the decoder has seen."""
+        """How many tokens the decoder has seen (the longest row, where they differ)."""
+        if self.seats is not None:
+            return self.seats.longest
         return self.layers[layer_idx].length if self.layers else 0
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Row i continues what row beam_idx[i] was; the encoder's side stays, since beams stay with their source."""
+        if self.seats is not None:
+            self.seats.reorder(beam_idx)
+            self.tidy()
+            return
         for layer in self.layers:
             layer.select(beam_idx)
         if self.mask is not None:
             self.mask = self.mask[beam_idx]
+
+    def tidy(self) -> None:
+        """Give back the slots that no row sees any more, when they are many."""
+        slots = self.seats.live() if self.seats is not None else None
+        if slots is not None:
+            for layer in self.layers:
+                layer.keep_slots(slots)
+
+    def keep(self, sources: Tensor, rows: Tensor) -> None:
+        """Only these sources [left] remain, with these rows [left * each] of theirs."""
+        for layer in self.layers:
+            layer.select(sources if self.seats is not None else rows)
+        self.memory = [None if kept is None else (kept[0][sources], kept[1][sources]) for kept in self.memory]
+        if self.mask is not None:
+            self.mask = self.mask[rows]
+        if self.seats is not None:
+            self.seats.keep(sources)
 
     @property
     def self_attention_cache(self) -> list[LayerCache]:

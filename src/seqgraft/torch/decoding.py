@@ -1,14 +1,17 @@
 """A causal stack as search sees it: a step and a state."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from seqgraft.torch.attention import View
 from seqgraft.torch.cache import EncoderDecoderCache
+from seqgraft.torch.masks import any_hidden, see_all
 from seqgraft.torch.prepare import Prepared, applied, prepare
 from seqgraft.torch.search import Step
+from seqgraft.torch.seats import Seats
 from seqgraft.torch.stack import Memory, Record, Stack
 
 
@@ -23,10 +26,15 @@ class DecodingState:
     states_asked: bool = False
     attentions_asked: bool = False
     prepared: Prepared | None = None
+    rows: int = 0
+    """Rows of the last step."""
+    each: int = 1
+    """Rows of a source."""
+    memory_view: View = field(default_factory=View)
 
 
 class CausalDecoding(Stack):
-    """The two functions that a search calls."""
+    """The functions that a search calls."""
 
     def start(
         self,
@@ -41,25 +49,133 @@ class CausalDecoding(Stack):
             mask = None
         cache = EncoderDecoderCache(len(self.layers))
         ready = None if self.training or torch.is_grad_enabled() else prepare(self)
-        return DecodingState(cache, memory, mask, states_asked, attentions_asked, ready)
+        view = see_all(any_hidden(memory.mask), memory.states.dtype) if memory.states is not None else View()
+        return DecodingState(cache, memory, mask, states_asked, attentions_asked, ready, memory_view=view)
 
     def step(self, ids: Tensor, state: DecodingState) -> tuple[Step, DecodingState]:
         """Append ids [rows, new]; logits [rows, vocabulary] of the last of them."""
-        record = Record.asked(state.states_asked, state.attentions_asked)
-        past = state.cache.get_seq_length()
-        if state.mask is not None and state.mask.shape[1] < past + ids.shape[1]:
-            state.mask = torch.nn.functional.pad(state.mask, (0, past + ids.shape[1] - state.mask.shape[1]), value=1)
         with applied(state.prepared):
-            states = self.states(ids, mask=state.mask, memory=state.memory, cache=state.cache, record=record)
+            if ids.shape[1] == 1 and self._straight(state):
+                return Step(self.logits(self._next(ids, state))), state
+            record = Record.asked(state.states_asked, state.attentions_asked)
+            states = self._through(ids, state, record)
             logits = self.logits(states[:, -1])
-        step = Step(logits, _kept(record.states), _kept(record.attentions), _kept(record.cross_attentions))
-        return step, state
+        return Step(logits, _kept(record.states), _kept(record.attentions), _kept(record.cross_attentions)), state
+
+    def score(self, ids: Tensor, state: DecodingState) -> tuple[Tensor, DecodingState]:
+        """Append ids [rows, new]; logits [rows, new, vocabulary] of every one of them."""
+        with applied(state.prepared):
+            logits = self.logits(self._through(ids, state, Record()))
+        return logits, state
+
+    def _through(self, ids: Tensor, state: DecodingState, record: Record) -> Tensor:
+        """ids [rows, new] -> states [rows, new, width]"""
+        state.rows = len(ids)
+        self._lengthen(state, ids.shape[1])
+        return self.states(ids, mask=state.mask, memory=state.memory, cache=state.cache, record=record)
+
+    @staticmethod
+    def _lengthen(state: DecodingState, new: int) -> None:
+        if state.mask is not None:
+            missing = state.cache.get_seq_length() + new - state.mask.shape[1]
+            if missing > 0:
+                state.mask = torch.nn.functional.pad(state.mask, (0, missing), value=1)
+
+    def _straight(self, state: DecodingState) -> bool:
+        """Whether a step of one token may take the short way through the layers."""
+        first = state.cache.get_seq_length() == 0  # which makes the encoder's keys and values
+        asked = state.states_asked or state.attentions_asked
+        return not (first or asked or state.prepared is None or self.spec.streams)
+
+    def _next(self, ids: Tensor, state: DecodingState) -> Tensor:
+        """ids [rows, 1] -> states [rows, width]: what `states` computes, without its detours."""
+        cache, prepared = state.cache, state.prepared
+        state.rows = len(ids)
+        self._lengthen(state, 1)
+        past = cache.get_seq_length()
+        look = cache.seats.advance(1) if cache.seats is not None else None
+        x = self._embed(ids, None, state.mask, None, None, past, look=look)
+        views, turns, distance = self._geometry(x, state.mask, None, past, look)
+        x = x[:, 0]
+        for index, (layer, step) in enumerate(zip(self._layers(), prepared.steps if prepared else (), strict=True)):
+            own = layer.spec.self_attention
+            view = views[own.window]
+            if distance is not None and layer.self_attention.leans:
+                view = layer.self_attention.lean(view, distance, self.spec.causal)
+            turn = turns.get(own.rotary) if own.rotary is not None else None
+            x = step(x, view, turn, cache.layers[index], cache.memory[index], state.memory_view)
+        return self._finished(x[:, None])[:, 0]
 
     def reorder(self, state: DecodingState, rows: Tensor) -> DecodingState:
-        """Row i continues what row rows[i] was."""
+        """Row i continues what row rows[i] was, of the same source."""
         state.cache.reorder_cache(rows)
         if state.mask is not None:
             state.mask = state.mask[rows]
+        return state
+
+    def spread(self, state: DecodingState, times: int, *, mixing: bool = True) -> DecodingState:
+        """Every row becomes `times` rows of its source; `mixing` says that they will be reordered among themselves.
+
+        Rows that mix share their slots in the cache, where the mathematics allows it: then no reordering moves a key.
+        """
+        if times == 1:
+            return state
+        spec, cache = self.spec, state.cache
+        sources = state.rows or (len(state.mask) if state.mask is not None else 0)
+        apart = spec.streams is not None or spec.distances is not None or state.attentions_asked
+        own = cache.layers[0].key
+        if mixing and not apart and own is not None and not any(layer.self_attention.eager for layer in self._layers()):
+            cache.seats = Seats(sources, times, own.shape[2], state.mask, own)
+            state.mask = None
+        else:
+            rows = torch.arange(sources, device=self.embed.weight.device).repeat_interleave(times)
+            for layer in cache.layers:
+                layer.select(rows)
+            state.mask = state.mask[rows] if state.mask is not None else None
+        state.rows, state.each = state.rows * times, state.each * times
+        return state
+
+    def keep(self, state: DecodingState, rows: Tensor) -> DecodingState:
+        """Only these rows [left] int64 remain, in this order; of rows that mix, all of a source or none."""
+        each, memory = state.each, state.memory
+        sources = rows // each
+        whole = each > 1 and len(rows) % each == 0
+        if whole and torch.equal(rows, (sources[::each, None] * each + torch.arange(each).to(rows)).flatten()):
+            sources = sources[::each]
+        elif state.cache.seats is not None and each > 1:
+            raise ValueError("Rows that share their slots leave together.")
+        else:
+            state.each = 1
+        state.cache.keep(sources, rows)
+        if state.mask is not None:
+            state.mask = state.mask[rows]
+        if memory.states is not None:
+            mask = None if memory.mask is None else memory.mask[sources]
+            state.memory = Memory(memory.states[sources], mask)
+            state.memory_view = see_all(any_hidden(mask), memory.states.dtype)
+        state.rows = len(rows)
+        return state
+
+    def forget(self, state: DecodingState, counts: Tensor) -> DecodingState:
+        """Row r takes back its last counts[r] tokens, counts [rows] int64; rows may become of different length."""
+        cache = state.cache
+        most, least = int(counts.max()), int(counts.min())
+        if most == 0:
+            return state
+        if cache.seats is None and most == least:
+            length = cache.get_seq_length() - most
+            for layer in cache.layers:
+                layer.cut(length)
+            state.mask = None if state.mask is None else state.mask[:, :length]
+            return state
+        if cache.seats is None:
+            own = cache.layers[0].key
+            if own is None or self.spec.streams is not None or self.spec.distances is not None:
+                raise ValueError("Rows of this decoder cannot become of different length.")
+            cache.seats = Seats(len(counts), 1, own.shape[2], state.mask, own)
+            state.mask = None
+        cache.seats.forget(counts)
+        cache.tidy()
         return state
 
 

@@ -5,8 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqgraft.spec import FeedForward as FeedForwardSpec
-from seqgraft.torch.attention import Linear
-from seqgraft.torch.product import product
+from seqgraft.torch.product import Linear, product
 
 
 def activate(name: str, x: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from seqgraft.torch import processors as logits_processors
 from seqgraft.torch import search_choice
 from seqgraft.torch.generate_outputs import output
 from seqgraft.torch.generate_source import encoded_source, position_limit, shared_vocabulary, sorted_arguments
-from seqgraft.torch.search import Decoder, Record, State
+from seqgraft.torch.search import Decoder, PromptOnce, Record, State
 from seqgraft.torch.search_prompt import first_token, lone_prompt, pair_prompt, repeated
 from seqgraft.torch.stop_strings import stop_strings
 from seqgraft.torch.stopping import Stopping
@@ -41,7 +41,7 @@ class GenerationMixin:
         encode: Callable[..., BaseModelOutput]
         """ids [sources, source_time] -> states [sources, source_time, width]."""
         decoding: Callable[..., tuple[Decoder, State]]
-        """A decoder of sources * rows_per_source rows and its state before the prompt."""
+        """A decoder and its state before the prompt [sources, time]."""
 
     @torch.no_grad()
     def generate(
@@ -112,15 +112,19 @@ class GenerationMixin:
             want_logits=details and config.output_logits,
             want_attentions=details and config.output_attentions,
             want_states=details and config.output_hidden_states,
+            want_cache=details,
         )
         decoder, state = self.decoding(
             source.outputs if source else None,
             source.mask if source else None,
-            rows_per_source,
             output_attentions=record.want_attentions,
             output_hidden_states=record.want_states or mode.needs_states,
-            decoder_attention_mask=rows.mask,
+            decoder_attention_mask=prompt.mask,
         )
+        if details:  # what is kept of every step is to the bit what the rows by themselves give
+            state = decoder.spread(state, rows_per_source)
+        elif rows_per_source > 1:
+            decoder = PromptOnce(decoder, rows_per_source, mixing=mode.name != "rows")
         found = mode.search(
             search_choice.Request(
                 decoder, state, rows.ids, config, ids, processors, stopping, record, streamer, rows.mask

@@ -361,12 +361,11 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         self,
         encoder_outputs: BaseModelOutput,
         attention_mask: Tensor | None,
-        rows_per_source: int = 1,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
         decoder_attention_mask: Tensor | None = None,
     ) -> tuple[CausalDecoding, DecodingState]:
-        """The decoder and its state before the prompt; the rows of one source share its keys and values."""
+        """The decoder and its state before the prompt [sources, time], one row a source."""
         memory = Memory(self.bridge(encoder_outputs.last_hidden_state), attention_mask)
         state = self.decoder.start(
             memory,

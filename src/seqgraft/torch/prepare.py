@@ -1,43 +1,41 @@
-"""What speed wants of a stack before decoding starts: stacked projections, and weights packed for this machine.
+"""What speed wants of a stack before decoding starts: stacked projections, packed weights, and layers without detours.
 
-Nothing here changes a result beyond rounding. The modules and their parameters stay as they are; the prepared maps
-are kept beside the model until a weight changes, and are in use only inside `applied(...)`.
+Nothing here changes a result beyond rounding. The modules and their parameters stay as they are; what is prepared is
+kept beside the model until a weight changes, and is in use only while a generation runs.
 """
 
 import contextlib
-import functools
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from seqgraft.torch.attention import Attention, Linear
+from seqgraft.torch.attention import Attention
 from seqgraft.torch.feed_forward import FeedForward
-from seqgraft.torch.product import multiply, pack, plain, serves
+from seqgraft.torch.layers import Layer
+from seqgraft.torch.lean import Step, lean
+from seqgraft.torch.product import Linear, preparable, prepared
 from seqgraft.torch.stack import Head, Stack
 
 Holder = Attention | FeedForward | Head
 
-_PACKED_FOR = 4
-"""Rows that the packed layout is made for; it serves others as well (`benchmarks/`)."""
-
 
 @dataclass
 class Prepared:
-    """The maps of one stack, and the state of the parameters that they were made of."""
+    """The maps of one stack and the steps of its layers, and the state of the parameters that they were made of."""
 
     signature: tuple[tuple[int, int, int], ...]
-    maps: dict[Holder, dict[str, Linear]] = field(default_factory=dict)
+    maps: dict[nn.Module, dict[str, Linear]] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
 
 
 _kept: "weakref.WeakKeyDictionary[Stack, Prepared]" = weakref.WeakKeyDictionary()
 
 
 def prepare(stack: Stack) -> Prepared:
-    """The prepared maps of a stack, made anew only when a parameter was replaced, moved or written to."""
+    """What is prepared of a stack, made anew only when a parameter was replaced, moved or written to."""
     now = _signature(stack)
     held = _kept.get(stack)
     if held is None or held.signature != now:
@@ -48,6 +46,7 @@ def prepare(stack: Stack) -> Prepared:
                 maps = _maps(module)
                 if maps:
                     held.maps[module] = maps
+        held.steps = [lean(cast("Layer", layer), held.maps) for layer in stack.layers]
         _kept[stack] = held
     return held
 
@@ -68,9 +67,13 @@ def applied(held: Prepared | None) -> Iterator[None]:
 
 
 def _signature(stack: Stack) -> tuple[tuple[int, int, int], ...]:
-    """Changes whenever a parameter is replaced, moved or written to, or a linear module is replaced."""
+    """Changes whenever a parameter is replaced, moved or written to, or a module is replaced or hooked."""
     tensors = tuple((id(p), p.data_ptr(), p._version) for p in stack.parameters())
-    return tensors + tuple((id(m), int(plain(m)), 0) for m in stack.modules() if isinstance(m, nn.Linear))
+    modules = tuple(
+        (id(m), len(m._forward_hooks) + len(m._forward_pre_hooks), int(bool(getattr(m, "eager", False))))
+        for m in stack.modules()
+    )
+    return tensors + modules
 
 
 def _maps(module: Holder) -> dict[str, Linear]:
@@ -83,24 +86,6 @@ def _maps(module: Holder) -> dict[str, Linear]:
     else:
         groups = {"output": ["output"]} | ({"dense": ["dense"]} if module.dense is not None else {})
     linears = {name: [getattr(module, part) for part in parts] for name, parts in groups.items()}
-    if not all(plain(one) for several in linears.values() for one in several):
+    if not all(preparable(one) for several in linears.values() for one in several):
         return {}
-    return {name: _map(several) for name, several in linears.items()}
-
-
-def _bias(linear: nn.Linear) -> Tensor:
-    """The bias; zeros where there is none."""
-    return linear.weight.new_zeros(linear.out_features) if linear.bias is None else linear.bias
-
-
-@torch.no_grad()
-def _map(linears: list[nn.Linear]) -> Linear:
-    weight: Tensor = linears[0].weight.detach()
-    bias: Tensor | None = linears[0].bias
-    if len(linears) > 1:
-        weight = torch.cat([one.weight.detach() for one in linears])
-        bias = None if bias is None else torch.cat([_bias(one) for one in linears])
-    bias = None if bias is None else bias.detach()
-    if not serves(weight):
-        return functools.partial(F.linear, weight=weight, bias=bias)
-    return functools.partial(multiply, weight=pack(weight, _PACKED_FOR), bias=bias)
+    return {name: prepared(several) for name, several in linears.items()}

@@ -21,6 +21,8 @@ from seqgraft.torch.quantized import QuantizedLinear, stacked, unhooked
 SETTING = "SEQGRAFT_PRODUCT"
 """Environment variable that overrides the rule: `onednn` or `torch`."""
 
+Linear = Callable[[Tensor], Tensor]
+
 _LEAST = 1 << 16
 """Numbers in a weight below which a call costs more than it saves."""
 
@@ -100,7 +102,7 @@ def preparable(module: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def prepared(linears: Sequence[nn.Module], rows: int = 4) -> Callable[[Tensor], Tensor]:
+def prepared(linears: Sequence[nn.Module], rows: int = 4) -> Linear:
     """Several `preparable` maps of one input as one, for inference: x [..., in] -> [..., the sum of their widths].
 
     Their weights are copied as they are now, stacked and packed for products of about so many `rows`. Maps of
@@ -121,6 +123,19 @@ def prepared(linears: Sequence[nn.Module], rows: int = 4) -> Callable[[Tensor], 
     if not serves(weight):
         return functools.partial(F.linear, weight=weight, bias=bias)
     return functools.partial(multiply, weight=pack(weight, rows), bias=bias)
+
+
+_FUSED = {"gelu": ("gelu", "none"), "gelu_tanh": ("gelu", "tanh"), "relu": ("relu", ""), "silu": ("swish", "")}
+"""Activations that oneDNN applies to a product as it writes it."""
+
+
+def fused(map_: Linear, activation: str, otherwise: Callable[[Tensor], Tensor]) -> Linear:
+    """A `prepared` map followed by an activation (a spec's name for it, and its function), in one where that can be."""
+    if isinstance(map_, functools.partial) and map_.func is multiply and activation in _FUSED:
+        name, algorithm = _FUSED[activation]
+        weight, bias = map_.keywords["weight"], map_.keywords["bias"]
+        return lambda x: torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], algorithm)
+    return lambda x: otherwise(map_(x))
 
 
 class _Product(torch.autograd.Function):

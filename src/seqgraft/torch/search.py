@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 State = Any
@@ -34,6 +35,93 @@ class Decoder(Protocol):
         """Row i continues what row rows[i] was; rows [rows] int64, and only rows of one source are mixed."""
         ...
 
+    def spread(self, state: State, times: int, *, mixing: bool = True) -> State:
+        """Every row becomes `times` rows of its source; `mixing` says that they will be reordered."""
+        ...
+
+    def keep(self, state: State, rows: Tensor) -> State:
+        """Only these rows [left] int64 remain; of rows that mix, all of a source or none."""
+        ...
+
+    def score(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Append ids [rows, new]; logits [rows, new, vocab] of every one of them."""
+        ...
+
+    def forget(self, state: State, counts: Tensor) -> State:
+        """Row r takes back its last counts[r] tokens, [rows] int64; rows may become of different length."""
+        ...
+
+
+class PromptOnce:
+    """A decoder that runs a prompt [sources * rows_per_source, time], the rows of a source alike, once a source."""
+
+    def __init__(self, decoder: Decoder, rows_per_source: int, *, mixing: bool) -> None:
+        self.decoder, self.rows_per_source, self.mixing = decoder, rows_per_source, mixing
+        self.begun = False
+
+    def step(self, ids: Tensor, state: State) -> tuple[Step, State]:
+        """As the decoder's; the first one spreads what it found over the rows."""
+        if self.begun:
+            return self.decoder.step(ids, state)
+        self.begun = True
+        step, state = self.decoder.step(ids[:: self.rows_per_source], state)
+        state = self.decoder.spread(state, self.rows_per_source, mixing=self.mixing)
+        more = [self._repeated(kept) for kept in (step.hidden_states, step.attentions, step.cross_attentions)]
+        return Step(step.logits.repeat_interleave(self.rows_per_source, 0), *more), state
+
+    def reorder(self, state: State, rows: Tensor) -> State:
+        """As the decoder's."""
+        return self.decoder.reorder(state, rows)
+
+    def spread(self, state: State, times: int, *, mixing: bool = True) -> State:
+        """As the decoder's."""
+        return self.decoder.spread(state, times, mixing=mixing)
+
+    def keep(self, state: State, rows: Tensor) -> State:
+        """As the decoder's."""
+        return self.decoder.keep(state, rows)
+
+    def score(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """As the decoder's."""
+        return self.decoder.score(ids, state)
+
+    def forget(self, state: State, counts: Tensor) -> State:
+        """As the decoder's."""
+        return self.decoder.forget(state, counts)
+
+    def _repeated(self, values: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
+        return None if values is None else tuple(v.repeat_interleave(self.rows_per_source, 0) for v in values)
+
+
+def worth_leaving(left: int, rows: int) -> bool:
+    """Whether what a smaller batch saves is worth moving its caches: a quarter of the rows ended."""
+    return left <= rows - max(1, rows // 4)
+
+
+_BLOCK = 128
+_WHOLE = 8192
+
+
+def best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` highest scores [rows, n] and where they are, both [rows, count], best first.
+
+    On a CPU a long row is looked through in blocks first: the best are in the blocks of the highest maxima.
+    """
+    rows, length = scores.shape
+    whole = length // _BLOCK
+    if scores.device.type != "cpu" or length < _WHOLE or count > whole // 4:
+        return scores.topk(count)
+    blocks = scores[:, : whole * _BLOCK].view(rows, whole, _BLOCK)
+    chosen = blocks.amax(-1).topk(count).indices[..., None]  # [rows, count, 1]
+    parts = blocks.take_along_dim(chosen, 1).flatten(1)
+    places = (chosen * _BLOCK + torch.arange(_BLOCK)).flatten(1)
+    if length % _BLOCK:
+        parts = torch.cat((parts, scores[:, whole * _BLOCK :]), 1)
+        rest = torch.arange(whole * _BLOCK, length).expand(rows, -1)
+        places = torch.cat((places, rest), 1)
+    values, where = parts.topk(count)
+    return values, places.gather(1, where)
+
 
 @dataclass
 class Record:
@@ -43,6 +131,8 @@ class Record:
     want_logits: bool = False
     want_attentions: bool = False
     want_states: bool = False
+    want_cache: bool = False
+    """Of all rows, when the search is over."""
     scores: list[Tensor] = field(default_factory=list)
     logits: list[Tensor] = field(default_factory=list)
     attentions: list[Any] = field(default_factory=list)
@@ -60,6 +150,12 @@ class Record:
             self.cross_attentions.append(step.cross_attentions)
         if self.want_states:
             self.hidden_states.append(step.hidden_states)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept of every row."""
+        kept = self.want_scores or self.want_logits or self.want_attentions or self.want_states
+        return kept or self.want_cache
 
     @property
     def scores_so_far(self) -> tuple[Tensor, ...] | None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seqgraft.torch.processors import LogitsProcessorList
-from seqgraft.torch.search import Decoder, FoundBeams, Record, State
+from seqgraft.torch.search import Decoder, FoundBeams, Record, State, best, worth_leaving
 from seqgraft.torch.stopping import Stopping
 
 _WORST = -1.0e9  # what the reference adds to the score of anything that may not be chosen
@@ -51,7 +51,11 @@ class Beams:
         self.running_rows = torch.full((sources, beams, limit - self.start), -1, dtype=torch.int32, device=device)
         self.finished_rows = self.running_rows.clone()
         self.row_offsets = torch.arange(sources, device=device)[:, None] * beams
-        self.same_rows = torch.arange(sources * beams, device=device)
+        self.same_parents = torch.arange(beams, device=device)
+        self.left: tuple[Tensor, Tensor, Tensor] | None = None
+        """The finished hypotheses of all sources, and their scores and rows, once some sources left the batch."""
+        self.live = torch.arange(sources, device=device)
+        """The sources that are in the batch."""
 
     @property
     def ids(self) -> Tensor:
@@ -92,46 +96,72 @@ class Beams:
         kept[..., :at] = torch.cat((kept[..., :at], running[..., :at]), dim=1).take_along_dim(source, 1)
         kept[..., at] = torch.where(fresh, newest, empty)
 
-    def advance(self, candidates: Candidates) -> tuple[Tensor, Tensor | None] | None:
-        """Choose the rows that run on: (tokens, rows), [sources * beams] each, or None when the search is over.
+    def advance(self, candidates: Candidates) -> tuple[Tensor, Tensor | None, int] | None:
+        """Choose the rows that run on: (tokens, rows), [rows] each, and how many sources can still change; or None.
 
         `rows` is None when every row goes on from itself. This is the one place where the host waits for the device.
         """
         held = candidates.scores + candidates.ended.float() * _WORST
         self.running_scores, order = held.topk(self.beams)
         parents, tokens = candidates.parents.gather(1, order), candidates.tokens.gather(1, order)
-        rows = parents + self.row_offsets
         generated = self.length + 1 - self.start
         # When every candidate ended, the best ones have filled the places of the finished: nothing can go on then.
         going = self._going_on(generated)
-        goes, same = torch.stack((going, (rows.flatten() == self.same_rows).all())).tolist()
-        if not goes:
+        moved = (parents != self.same_parents).any()
+        changing, moves = torch.stack((going.sum(), moved.long())).tolist()
+        if not changing:
             return None
-        if not same and generated > 1:
+        if moves and generated > 1:
             index = parents[..., None]
             self.running[..., : self.length] = self.running[..., : self.length].take_along_dim(index, 1)
             past = self.running_rows[..., : generated - 1]
             self.running_rows[..., : generated - 1] = past.take_along_dim(index, 1)
         self.running[..., self.length] = tokens
-        self.running_rows[..., generated - 1] = rows
+        self.running_rows[..., generated - 1] = parents + self.row_offsets
         self.length += 1
         # Before the first step all rows of a source were one and the same.
-        return tokens.flatten(), None if same or generated == 1 else rows.flatten()
+        if not moves or generated == 1:
+            return tokens.flatten(), None, changing
+        places = torch.arange(len(parents), device=parents.device)[:, None] * self.beams
+        return tokens.flatten(), (parents + places).flatten(), changing
+
+    def leave(self) -> tuple[Tensor, Tensor]:
+        """The sources that can change no more leave the batch; those [left] and their rows [left * beams] remain."""
+        going = self.going.nonzero().squeeze(1)
+        self._put_away()
+        for name in ("running", "finished", "running_scores", "finished_scores", "is_finished", "improvable"):
+            setattr(self, name, getattr(self, name)[going])
+        for name in ("running_rows", "finished_rows", "row_offsets", "live"):
+            setattr(self, name, getattr(self, name)[going])
+        return going, (going[:, None] * self.beams + self.same_parents).flatten()
+
+    def _put_away(self) -> None:
+        """Write what is finished so far to its place among all sources."""
+        now = (self.finished, self.finished_scores, self.finished_rows)
+        if self.left is None:
+            self.left = now
+            return
+        for all_of_them, own in zip(self.left, now, strict=True):
+            all_of_them[self.live] = own
 
     def _going_on(self, generated: int) -> Tensor:
-        """Whether a running row could still beat a finished one, by the heuristic of `early_stopping`."""
+        """Whether a running row of each source [sources] could still beat a finished one, by `early_stopping`."""
         if self.early_stopping == "never" and self.length_penalty > 0.0:
             reachable = self.limit - self.start
         else:
             reachable = generated
-        best = self.running_scores[:, :1] / (reachable**self.length_penalty)
+        ahead = self.running_scores[:, :1] / (reachable**self.length_penalty)
         worst = torch.where(self.is_finished, self.finished_scores.amin(dim=1, keepdim=True), _WORST)
-        self.improvable = self.improvable & (best > worst).any(dim=-1, keepdim=True)
-        going = self.improvable.any()
-        return going & ~self.is_finished.all() if self.early_stopping is True else going
+        self.improvable = self.improvable & (ahead > worst).any(dim=-1, keepdim=True)
+        going = self.improvable.squeeze(1)
+        self.going = going & ~self.is_finished.all(dim=1) if self.early_stopping is True else going
+        return self.going
 
     def found(self, returned: int, state: State) -> FoundBeams:
         """The best `returned` hypotheses of every source, cut to the longest."""
+        if self.left is not None:
+            self._put_away()
+            self.finished, self.finished_scores, self.finished_rows = self.left
         longest = int((self.finished_rows[:, :returned] >= 0).sum(dim=-1).max())
         return FoundBeams(
             self.finished[:, :returned, : self.start + longest].flatten(0, 1).contiguous(),
@@ -161,21 +191,21 @@ def search_beams(
     `sample` draws the continuations (without replacement) instead of taking the best.
     """
     held = Beams(prompt, beams, stopping.max_length, fill, length_penalty=length_penalty, early_stopping=early_stopping)
-    sources = prompt.shape[0] // beams
     count = max(2, 1 + len(stopping.eos_token_ids)) * beams
-    new = prompt
+    leaving = not (record.keeps or processors.fixed or stopping.fixed)
+    step, state = decoder.step(prompt, state)
+    processors.start()
     while True:
-        step, state = decoder.step(new, state)
         logits = step.logits.float()
         log_probs = processors(held.ids, torch.log_softmax(logits, dim=-1))
         record.take(step, logits.clone() if record.want_logits else logits, log_probs)
-        vocab = log_probs.shape[-1]
+        sources, vocab = len(held.live), log_probs.shape[-1]
         total = (log_probs.view(sources, beams, vocab) + held.running_scores[..., None]).view(sources, -1)
         if sample:
             chosen = torch.multinomial(total.softmax(dim=-1), num_samples=count)
             scores = total.gather(1, chosen)
         else:
-            scores, chosen = total.topk(count)
+            scores, chosen = best(total, count)
         tokens = chosen % vocab
         at_limit = held.length + 1 >= stopping.max_length
         ended = torch.ones_like(tokens, dtype=torch.bool) if at_limit else stopping.ended(tokens)
@@ -187,7 +217,11 @@ def search_beams(
         going = None if at_limit else held.advance(candidates)
         if going is None:
             return held.found(returned, state)
-        new_tokens, rows = going
+        new, rows, changing = going
         if rows is not None:
             state = decoder.reorder(state, rows)
-        new = new_tokens[:, None]
+        if leaving and worth_leaving(changing, sources):
+            _, left = held.leave()
+            state, new = decoder.keep(state, left), new[left]
+            processors.keep(left)
+        step, state = decoder.step(new[:, None], state)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from seqgraft.generation.streamers import BaseStreamer
 from seqgraft.torch.processors import LogitsProcessorList
-from seqgraft.torch.search import Decoder, FoundRows, Record, State
+from seqgraft.torch.search import Decoder, FoundRows, Record, State, worth_leaving
 from seqgraft.torch.stopping import Stopping
 
 
@@ -24,40 +24,56 @@ def search_rows(
     """Continue prompt [rows, time] until every row has ended.
 
     `sample` draws each token from the softmax of the processed scores, else it is the best one. A row that ended is
-    filled with `pad_token_id` (without one it runs on). The host asks the device once a step whether rows are left.
+    filled with `pad_token_id` (without one it runs on), and leaves the batch when nothing is kept of every step and
+    nobody else looks at the rows. The host asks the device once a step how many rows are left.
     """
     rows, length = prompt.shape
     ids = prompt.new_full((rows, max(stopping.max_length, length + 1)), pad_token_id or 0)
     ids[:, :length] = prompt
-    new, running = prompt, torch.ones(rows, dtype=torch.bool, device=prompt.device)
+    running = torch.ones(rows, dtype=torch.bool, device=prompt.device)
+    ending = stopping.may_stop_early and pad_token_id is not None
+    leaving = ending and not (record.keeps or streamer or processors.fixed or stopping.fixed)
+    live: Tensor | None = None  # the rows that are left of the batch, where some left
+    step, state = decoder.step(prompt, state)
+    processors.start()
     while True:
-        step, state = decoder.step(new, state)
         logits = step.logits.float()
         raw = logits.clone() if record.want_logits else logits  # a custom processor may write into what it gets
-        scores = processors(ids[:, :length], logits)
+        past = ids[:, :length] if live is None else ids[live, :length]
+        scores = processors(past, logits)
         record.take(step, raw, scores)
         if sample:
             tokens = torch.multinomial(scores.softmax(dim=-1), num_samples=1).squeeze(1)
         else:
             tokens = scores.argmax(dim=-1)
-        if stopping.may_stop_early and pad_token_id is not None:
+        if ending and pad_token_id is not None:
             tokens = torch.where(running, tokens, pad_token_id)
-        ids[:, length] = tokens
+        if live is None:
+            ids[:, length] = tokens
+        else:
+            ids[live, length] = tokens
         length += 1
         if stopping.may_stop_early:
             running = running & ~stopping.ended(tokens)
             if stopping.others:
-                running = running & ~stopping.asked(ids[:, :length], record.scores_so_far)
-        last = length >= stopping.max_length
+                past = ids[:, :length] if live is None else ids[live, :length]
+                running = running & ~stopping.asked(past, record.scores_so_far)
+        last, left = length >= stopping.max_length, len(tokens)
         if streamer is not None:  # one copy to the host brings the tokens and whether rows are left
             told = torch.cat((tokens, running.any()[None].to(tokens.dtype))).cpu()
             streamer.put(told[:-1])
             last = last or not told[-1]
         elif stopping.may_stop_early and not last:
-            last = not running.any()
+            left = int(running.sum())
+            last = left == 0
         if last:
             break
-        new = tokens[:, None]
+        if leaving and worth_leaving(left, len(tokens)):
+            kept = running.nonzero().squeeze(1)
+            live = kept if live is None else live[kept]
+            state, tokens, running = decoder.keep(state, kept), tokens[kept], running[kept]
+            processors.keep(kept)
+        step, state = decoder.step(tokens[:, None], state)
     if streamer is not None:
         streamer.end()
     return FoundRows(ids[:, :length].clone(), state)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from seqgraft.spec import BlockSparse, Convolution, Positions, Rotary, TokenDropout
 from seqgraft.spec import Head as HeadSpec
 from seqgraft.spec import Stack as StackSpec
-from seqgraft.torch.attention import Linear, View, leaned
+from seqgraft.torch.attention import View, by_head, leaned
 from seqgraft.torch.cache import EncoderDecoderCache
 from seqgraft.torch.convolution import convolution, mixed
 from seqgraft.torch.disentangled import Apart, rows_of_distance
@@ -21,13 +21,12 @@ from seqgraft.torch.layers import Layer
 from seqgraft.torch.masks import any_hidden, see_all, see_named, see_own
 from seqgraft.torch.norm import Norm
 from seqgraft.torch.positions import bucket, rows_of, sines
-from seqgraft.torch.product import product
+from seqgraft.torch.product import Linear, product
 from seqgraft.torch.rotary import Rotation, rotation
+from seqgraft.torch.seats import Look, Window
 from seqgraft.torch.sparse import Blocks, blocks, named
 from seqgraft.torch.streams import ahead
 from seqgraft.torch.tables import table
-
-Window = tuple[int, int] | None
 
 
 @dataclass
@@ -149,9 +148,12 @@ class Stack(nn.Module):
         streams = self.spec.streams.count if self.spec.streams else 0
         if streams and record.ahead is None and not self.training:
             streams = 1  # the others change nothing of what it gives
-        x = self._embed(ids, embeddings, mask, positions, token_types, past, streams)
+        look = None
+        if cache is not None and cache.seats is not None:
+            look = cache.seats.advance((ids if ids is not None else cast("Tensor", embeddings)).shape[1])
+        x = self._embed(ids, embeddings, mask, positions, token_types, past, streams, look)
         time = x.shape[1] // (1 + streams)
-        views, turns, distance = self._geometry(x[:, :time], mask, positions, past)
+        views, turns, distance = self._geometry(x[:, :time], mask, positions, past, look)
         relative = self.spec.layers[0].self_attention.relative
         if streams and relative is not None:
             views = {None: View(ahead=ahead(streams, relative, past, time, any_hidden(mask), x))}
@@ -194,11 +196,7 @@ class Stack(nn.Module):
                 x = layer(*arguments)
             if index == 0 and self.spec.convolution is not None:
                 x = self._convolved(self.spec.convolution, beside, x, mask)
-        if self.final_norm is not None:
-            x = self.final_norm(x)
-        if self.narrow_again is not None:
-            x = product(self.narrow_again, x)
-        x = F.dropout(x, self.spec.final_dropout, self.training)
+        x = self._finished(x)
         if record.states is not None:
             record.states.append(x[:, :time])
         if not streams:
@@ -208,6 +206,14 @@ class Stack(nn.Module):
         if record.ahead is not None:
             record.ahead.append(x[:, time:].view(x.shape[0], streams, time, -1))
         return x[:, time : 2 * time]
+
+    def _finished(self, x: Tensor) -> Tensor:
+        """What follows the last layer."""
+        if self.final_norm is not None:
+            x = self.final_norm(x)
+        if self.narrow_again is not None:
+            x = product(self.narrow_again, x)
+        return F.dropout(x, self.spec.final_dropout, self.training)
 
     def logits(self, states: Tensor) -> Tensor:
         """states [..., width] -> logits [..., vocabulary]"""
@@ -249,6 +255,7 @@ class Stack(nn.Module):
         token_types: Tensor | None,
         past: int,
         streams: int = 0,
+        look: Look | None = None,
     ) -> Tensor:
         spec = self.spec
         if (ids is None) == (embeddings is None):
@@ -271,7 +278,7 @@ class Stack(nn.Module):
         elif token_types is not None and bool(token_types.any()):
             raise ValueError("`token_type_ids` must be left out or 0, since this stack has no table of token types.")
         if spec.positions is not None:
-            x = x + self._positions(spec.positions, x, mask, positions, past)
+            x = x + self._positions(spec.positions, x, mask, positions, past, look)
             if streams:
                 x = self._with_streams(spec.positions, x, positions, past, streams)
         for constant in spec.constants:
@@ -296,7 +303,9 @@ class Stack(nn.Module):
         growth = (1 - spec.rate) / (1 - gone.sum(-1) / length)
         return (x.masked_fill(gone[..., None], 0.0) * growth[:, None, None]).to(x.dtype)
 
-    def _positions(self, spec: Positions, x: Tensor, mask: Tensor | None, rows: Tensor | None, past: int) -> Tensor:
+    def _positions(
+        self, spec: Positions, x: Tensor, mask: Tensor | None, rows: Tensor | None, past: int, look: Look | None
+    ) -> Tensor:
         """What the absolute positions add, [rows or 1, time, width]; `rows` overrides what would be counted."""
         time = x.shape[1]
         if rows is None:
@@ -305,7 +314,7 @@ class Stack(nn.Module):
                     f"A sequence must have at most {spec.longest} tokens, the length of the table of positions, "
                     f"but has {past + time}."
                 )
-            rows = rows_of(spec, mask, past, time, x.device)
+            rows = rows_of(spec, mask, past, time, x.device) if look is None else look.rows(spec)
         elif spec.given == "places":
             rows = rows + spec.offset
         if self.positions is None:
@@ -314,11 +323,12 @@ class Stack(nn.Module):
         return added
 
     def _geometry(
-        self, x: Tensor, mask: Tensor | None, positions: Tensor | None, past: int
+        self, x: Tensor, mask: Tensor | None, positions: Tensor | None, past: int, look: Look | None = None
     ) -> tuple[dict[Window, View], dict[Rotary | None, Rotation], Tensor | None]:
         """Views by window and rotations by rotary spec, each computed once, however many layers share it.
 
-        The third is the distance of keys from queries [queries, keys], where a layer's scores depend on it.
+        The third is the distance of keys from queries [queries, keys], where a layer's scores depend on it; with a
+        `look` at shared slots, that of each source [sources, queries, keys].
         """
         time = x.shape[1]
         mask = any_hidden(mask)
@@ -326,7 +336,9 @@ class Stack(nn.Module):
         turns: dict[Rotary | None, Rotation] = {}
         for layer in self.spec.layers:
             own = layer.self_attention
-            if own.window not in views:
+            if own.window not in views and look is not None:
+                views[own.window] = View(look.bias(own.window))
+            elif own.window not in views:
                 views[own.window] = see_own(
                     time,
                     past,
@@ -337,16 +349,21 @@ class Stack(nn.Module):
                     device=x.device,
                 )
             if own.rotary is not None and own.rotary not in turns:
-                places = positions if positions is not None else torch.arange(past, past + time, device=x.device)[None]
+                places = look.places if look is not None else positions
+                if places is None:
+                    places = torch.arange(past, past + time, device=x.device)[None]
                 turns[own.rotary] = rotation(own.rotary, places, own.head_width, x.dtype)
         leaning = any(layer.self_attention.alibi or layer.self_attention.buckets for layer in self.spec.layers)
         if self.position_bias is None and self.distances is None and not leaning:
             return views, turns, None
-        distance = torch.arange(past + time, device=x.device)[None, :]
-        distance = distance - torch.arange(past, past + time, device=x.device)[:, None]
+        if look is not None:
+            distance = look.distance
+        else:
+            distance = torch.arange(past + time, device=x.device)[None, :]
+            distance = distance - torch.arange(past, past + time, device=x.device)[:, None]
         if self.position_bias is not None and self.spec.position_bias is not None:
             table = self.position_bias(bucket(self.spec.position_bias, distance, self.spec.causal))
-            lean = table.permute(2, 0, 1)[None].to(x.dtype)
+            lean = by_head(table).to(x.dtype)
             views = {window: leaned(view, lean, distance) for window, view in views.items()}
         if self.distances is not None and self.spec.distances is not None:
             table = self.distances.weight if self.distances_norm is None else self.distances_norm(self.distances.weight)
