@@ -79,6 +79,13 @@ FLAGS = {
         "top_p": 0.8,
         "max_new_tokens": 8,
     },
+    "--do-sample --min-p 0.05 --typical-p 0.9 --num-return-sequences 2 --max-new-tokens 8 --seed 3": {
+        "do_sample": True,
+        "min_p": 0.05,
+        "typical_p": 0.9,
+        "num_return_sequences": 2,
+        "max_new_tokens": 8,
+    },
     "--num-beams 2 --set early_stopping=never --set bad_words_ids=[[5],[6]] --max-new-tokens 8": {
         "num_beams": 2,
         "early_stopping": "never",
@@ -105,7 +112,18 @@ def test_generation_flags(seqgraft, folder, monkeypatch, flags):
     assert settings == FLAGS[flags]
     torch.manual_seed(3)
     pipe = library.pipeline("summarization", model=folder, device=-1)
-    assert done.stdout.splitlines() == _lines(pipe(TEXTS[0], **FLAGS[flags]))
+    assert done.stdout.splitlines() == ["\t".join(_lines(pipe(TEXTS[0], **FLAGS[flags])))]
+
+
+def test_a_stop_string_ends_the_result(seqgraft, folder):
+    whole = seqgraft(*RUN, folder, "--max-new-tokens", "8", stdin=TEXTS[0]).stdout.strip()
+    stop = whole[2:5]
+    for flag in (("--stop-string", stop), ("--set", f"stop_strings={json.dumps([stop])}")):
+        done = seqgraft(*RUN, folder, "--max-new-tokens", "8", *flag, stdin=TEXTS[0])
+        assert done.exit_code == 0, done.stderr
+        assert whole.startswith(done.stdout.strip())
+        assert stop in done.stdout
+        assert len(done.stdout.strip()) < len(whole), flag
 
 
 @pytest.mark.parametrize("wrong", ["--set=nonsense=3", "--set=num_beams", "--num-beams=0", "--temperature=-1"])

@@ -147,6 +147,19 @@ def test_equality_and_repr():
         ),
         ({"repetition_penalty": -1.0}, "`repetition_penalty` must be more than 0"),
         ({"top_p": 1.5}, "`top_p` must be between 0 and 1, but is 1.5"),
+        ({"min_p": -0.1}, r"`min_p` must be between 0 and 1, but is -0\.1"),
+        ({"min_p": True}, "`min_p` must be between 0 and 1, but is True"),
+        ({"top_h": 0}, "`top_h` must be more than 0 and at most 1, but is 0"),
+        ({"typical_p": 0.0}, r"`typical_p` must be more than 0 and at most 1, but is 0\.0"),
+        ({"epsilon_cutoff": 1.0}, r"`epsilon_cutoff` must be at least 0 and less than 1, but is 1\.0"),
+        ({"eta_cutoff": "x"}, "`eta_cutoff` must be at least 0 and less than 1, but is 'x'"),
+        ({"encoder_repetition_penalty": 0}, "`encoder_repetition_penalty` must be more than 0, but is 0"),
+        ({"encoder_no_repeat_ngram_size": -1}, "`encoder_no_repeat_ngram_size` must be an integer of at least 0"),
+        ({"suppress_tokens": [3, -1]}, r"`suppress_tokens` must be a list of token ids, but is \[3, -1\]"),
+        ({"begin_suppress_tokens": 3}, "`begin_suppress_tokens` must be a list of token ids, but is 3"),
+        ({"stop_strings": ["a", ""]}, r"`stop_strings` must be a text or a list of texts .*, but is \['a', ''\]"),
+        ({"exponential_decay_length_penalty": (1.5, 2.0)}, r"a factor above 0\), but is \(1\.5, 2\.0\)"),
+        ({"exponential_decay_length_penalty": 3}, "`exponential_decay_length_penalty` must be .* but is 3"),
         ({"length_penalty": "long"}, "`length_penalty` must be a number"),
         ({"bad_words_ids": [3]}, r"`bad_words_ids` must be a list of lists of token ids, but is \[3\]"),
         ({"bad_words_ids": []}, "`bad_words_ids` must be"),
@@ -165,6 +178,7 @@ def test_impossible_settings(settings, said):
     [
         ({"temperature": 0.5}, "`temperature` is 0.5, but has no effect unless `do_sample` is True"),
         ({"top_k": 5, "do_sample": False}, "`top_k` is 5"),
+        ({"eta_cutoff": 0.1}, "`eta_cutoff` is 0.1, but has no effect unless `do_sample` is True"),
         ({"length_penalty": 2.0}, "`length_penalty` is 2.0, but has no effect unless `num_beams` is more than 1"),
         ({"output_scores": True}, "`output_scores` has no effect unless `return_dict_in_generate`"),
         ({"pad_token_id": -1}, "`pad_token_id` must not be negative"),
@@ -179,5 +193,7 @@ def test_no_warnings_where_nothing_is_idle():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         GenerationConfig(do_sample=True, temperature=0.5, num_beams=2, length_penalty=2.0)
+        GenerationConfig(do_sample=True, min_p=0.1, top_h=1, typical_p=1, epsilon_cutoff=0, eta_cutoff=0.2)
+        GenerationConfig(suppress_tokens=[], stop_strings="x", exponential_decay_length_penalty=[0, 2])
         config = GenerationConfig(temperature=1.0, top_k=50, length_penalty=1.0, early_stopping=False)
         config.update(num_beams=1)

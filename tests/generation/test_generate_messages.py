@@ -26,12 +26,8 @@ def fresh():
     [
         ({"num_beam": 3}, TypeError, r"generate\(\) got unexpected arguments: num_beam\."),
         ({"decoder_inputs_embeds": 1, "what": 2}, TypeError, "decoder_inputs_embeds, what"),
-        ({"prefix_allowed_tokens_fn": print}, GenerationError, "`prefix_allowed_tokens_fn` is not supported yet"),
-        (
-            {"encoder_repetition_penalty": 1.2},
-            GenerationError,
-            r"`encoder_repetition_penalty` .* yet, but is 1\.2",
-        ),
+        ({"synced_gpus": True}, GenerationError, "`synced_gpus` is not supported yet, but is True"),
+        ({"use_mtp": True}, GenerationError, "`use_mtp` is not supported yet, but is True"),
         ({"num_beams": 2, "num_return_sequences": 3}, GenerationError, r"at most `num_beams` \(2\), but is 3"),
         ({"min_length": 9, "max_length": 5}, GenerationError, r"`min_length` must be at most `max_length` \(5\)"),
         ({"max_length": 1}, GenerationError, r"`max_length` \(1\) counts the prompt .*`decoder_input_ids` \(1\)"),

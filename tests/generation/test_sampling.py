@@ -17,6 +17,11 @@ LOGITS = torch.tensor([1.0, 0.3, -0.5, 2.0, 0.0, 1.2])
 BEST_TWO = LOGITS.masked_fill(LOGITS < 1.1, -math.inf)
 
 
+def kept(*tokens):
+    """The distribution over these tokens alone."""
+    return torch.full_like(LOGITS, -math.inf).index_copy(0, torch.tensor(tokens), LOGITS[list(tokens)]).softmax(0)
+
+
 class Fixed:
     """The same logits, whatever the ids."""
 
@@ -47,6 +52,14 @@ def sampled(rows, chain):
             [processors.TopPLogitsWarper(0.6)],
             BEST_TWO.softmax(0),
         ),
+        # Probabilities 0.166, 0.082, 0.037, 0.451, 0.061, 0.203, entropy 1.479: cut by hand, as the papers define it.
+        ([processors.MinPLogitsWarper(0.4)], BEST_TWO.softmax(0)),
+        ([processors.MinPLogitsWarper(0.3)], kept(0, 3, 5)),
+        ([processors.EpsilonLogitsWarper(0.05)], kept(0, 1, 3, 4, 5)),
+        ([processors.EtaLogitsWarper(0.1)], kept(0, 1, 3, 5)),
+        ([processors.TypicalLogitsWarper(0.3)], kept(0, 5)),
+        ([processors.TopHLogitsWarper(0.5)], BEST_TWO.softmax(0)),
+        ([processors.SuppressTokensLogitsProcessor([3, 5])], kept(0, 1, 2, 4)),
     ],
 )
 def test_frequencies(chain, probabilities):
