@@ -1,6 +1,7 @@
 """The training step as Lightning sees it."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -16,7 +17,11 @@ from seqgraft.training.schedule import Budget, Decay
 
 
 class Seq2SeqModule(lightning.LightningModule):
-    """Token-mean cross-entropy, AdamW with a rate of its own for new weights, warm-up and decay over a budget."""
+    """Token-mean cross-entropy, AdamW with a rate of its own for new weights, warm-up and decay over a budget.
+
+    The loss of an optimizer step is the sum over all its target tokens divided by their number, however they are split
+    into batches and processes.
+    """
 
     def __init__(
         self,
@@ -32,6 +37,8 @@ class Seq2SeqModule(lightning.LightningModule):
         gradient_clip: float | None,
         rates: Sequence[str | Rate] = (),
         adam_beta2: float = 0.98,
+        z_loss: float = 0.0,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.model = model
@@ -41,21 +48,65 @@ class Seq2SeqModule(lightning.LightningModule):
         self.warmup, self.decay = warmup, decay
         self.label_smoothing = label_smoothing
         self.gradient_clip = gradient_clip
-        self.last: tuple[float, int] = 0.0, 0
-        """Summed loss and number of target tokens of the last batch."""
+        self.z_loss, self.seed = z_loss, seed
+        self.last: tuple[float, int, int] = 0.0, 0, 0
+        """Summed loss, number of target tokens and of pairs of the last step, all processes together."""
+        self.stepped = False
+        """Whether the batch that just ended closed an optimizer step."""
+        self.asked = False
+        """Whether this process was told to end."""
+        self.interrupted = False
+        """Whether any was; known when a step ends."""
+        self.stream: Callable[[], Any] | None = None
+        """Makes this process's `Stream`, when it is known which process this is."""
+        self._sum: Tensor | None = None
 
-    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
-        """A batch -> its mean loss over target tokens."""
-        total, count = token_loss(self.model, batch, smoothing=self.label_smoothing)
-        loss = total / count
-        value = float(loss.detach())
-        if value != value or value in (float("inf"), float("-inf")):
+    def train_dataloader(self) -> Any:
+        """The batches."""
+        if self.stream is None:
+            raise SeqgraftError("A module trains on a stream of batches: set `module.stream`, or use `train`.")
+        return self.stream()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Where the loops are is told by the number of steps alone (`fitting.fit`)."""
+        del checkpoint["loops"]
+
+    def on_train_start(self) -> None:
+        """Every process drops out at random for itself."""
+        if self.trainer.world_size > 1:
+            torch.manual_seed(self.seed + self.trainer.global_rank)
+
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
+        """A batch of a `Stream` -> its part of the step's loss, as Lightning and DDP will divide it."""
+        self.stepped = False
+        total, _ = token_loss(self.model, batch, smoothing=self.label_smoothing, z_loss=self.z_loss)
+        own = total.detach().double()
+        self._sum = own if self._sum is None else self._sum + own
+        if batch["last"]:
+            self.last = 0.0, batch["step_tokens"], batch["step_pairs"]
+        parts = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        loss: Tensor = total * (parts / batch["step_tokens"])
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """All processes agree on the step's loss, the time and whether to go on; a loss that is no number ends it.
+
+        Raises SeqgraftError before the weights change.
+        """
+        total = self._sum if self._sum is not None else torch.zeros((), dtype=torch.float64)
+        loss, self.interrupted = float(total), self.asked
+        if self.trainer.world_size > 1:
+            clock = self.budget.measured() if self.trainer.is_global_zero else 0.0
+            told = torch.tensor([loss, float(self.asked), clock], dtype=torch.float64, device=self.device)
+            torch.distributed.all_reduce(told)
+            loss, self.interrupted, self.budget.agreed = float(told[0]), bool(told[1] > 0), float(told[2])
+        if not math.isfinite(loss):
             raise SeqgraftError(
-                f"The loss must be a finite number, but is {value} at step {self.global_step + 1}. A lower learning "
+                f"The loss must be a finite number, but is {loss} at step {self.global_step + 1}. A lower learning "
                 "rate or float32 may help; nothing was saved."
             )
-        self.last = value * count, count
-        return loss
+        self._sum, self.stepped = None, True
+        self.last = loss, *self.last[1:]
 
     def configure_optimizers(self) -> Any:
         """AdamW, and its schedule, stepped after every step."""

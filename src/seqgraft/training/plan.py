@@ -93,9 +93,9 @@ class BatchPlan(Sampler[list[int]]):
             return []
         shares = np.full(len(self.sources), 1 / self.rows if self.rows else 0.0)  # of a batch, by what fills it
         if self.tokens is not None:
-            shares = np.maximum(shares, np.minimum((self.sources + self.targets) / self.tokens, 1.0))
+            shares = np.maximum(shares, np.minimum(slack * (self.sources + self.targets) / self.tokens, 1.0))
         alone = self.tokens is None and self.rows is not None
-        count = -(-len(held) // self.rows) if alone and self.rows else int(np.ceil(slack * shares[held].sum()))
+        count = -(-len(held) // self.rows) if alone and self.rows else int(np.ceil(shares[held].sum() - 1e-9))
         parts: list[Lengths] = []
         waiting = [(held, count)]
         while waiting:

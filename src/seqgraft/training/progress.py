@@ -41,15 +41,33 @@ class Meter(lightning.Callback):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Count."""
         module: Seq2SeqModule = pl_module
-        total, count = module.last
+        if not module.stepped:
+            return
+        total, count, pairs = module.last
         seconds = module.budget.seconds()
-        self.steps, self.tokens, self.pairs = self.steps + 1, self.tokens + count, self.pairs + len(batch["labels"])
+        self.steps, self.tokens, self.pairs = self.steps + 1, self.tokens + count, self.pairs + pairs
         self._recent.append((seconds, total, count))
         if len(self._recent) > _WINDOW_STEPS:
             self._recent.popleft()
         if self.steps >= self._next:
             self.curve.append({"step": self.steps, "seconds": round(seconds, 2), "loss": round(self.loss, 4)})
             self._next = max(self.steps + 1, round(self.steps * 1.1))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is counted so far."""
+        recent = [list(item) for item in self._recent]
+        return {
+            "counts": [self.pairs, self.tokens, self.steps],
+            "curve": self.curve,
+            "recent": recent,
+            "next": self._next,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        self.pairs, self.tokens, self.steps = state_dict["counts"]
+        self.curve, self._next = list(state_dict["curve"]), state_dict["next"]
+        self._recent = deque((when, total, count) for when, total, count in state_dict["recent"])
 
 
 class Bar(lightning.Callback):
@@ -73,6 +91,8 @@ class Bar(lightning.Callback):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Show where the training is."""
+        if not pl_module.stepped:
+            return
         if self._bar is not None:
             self._bar.update(self._task, completed=pl_module.budget.done(self.meter.steps), state=self.state(pl_module))
         elif self._lines == 0 or time.monotonic() - self._told >= _LINE_SECONDS:

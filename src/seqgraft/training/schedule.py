@@ -19,14 +19,20 @@ class Budget:
     steps: int
     minutes: float | None = None
     started: float | None = None
+    agreed: float | None = None
+    """Seconds since the start by the first process's clock, where there are several."""
 
-    def start(self) -> None:
-        """Let the clock run."""
-        self.started = time.monotonic()
+    def start(self, spent: float = 0.0) -> None:
+        """Let the clock run; `spent` seconds of an earlier run count."""
+        self.started = time.monotonic() - spent
+
+    def measured(self) -> float:
+        """Wall time since the start, by this process's clock."""
+        return 0.0 if self.started is None else time.monotonic() - self.started
 
     def seconds(self) -> float:
-        """Wall time since the start."""
-        return 0.0 if self.started is None else time.monotonic() - self.started
+        """Wall time since the start, the same in all processes."""
+        return self.measured() if self.agreed is None else self.agreed
 
     def done(self, step: int) -> float:
         """The share that is over, 0 to 1, by whichever bound is nearer."""

@@ -20,18 +20,32 @@ class Stopper(lightning.Callback):
     def __init__(self) -> None:
         self.interrupted = False
         self._before: Any = None
+        self._spent = 0.0
+        self._module: Seq2SeqModule | None = None
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start the clock and take the signal."""
         module: Seq2SeqModule = pl_module
-        module.budget.start()
+        module.budget.start(self._spent)
+        self._module = module
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._asked)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Stop when it is time."""
-        if self.interrupted or pl_module.budget.done(trainer.global_step) >= 1:
-            trainer.should_stop = True
+        """Stop when it is time, with the step that is under way done."""
+        module: Seq2SeqModule = pl_module
+        if module.stepped:
+            self.interrupted = module.interrupted
+            if self.interrupted or module.budget.done(trainer.global_step) >= 1:
+                trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """The time that is spent."""
+        return {"seconds": 0.0 if self._module is None else self._module.budget.seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        self._spent = state_dict["seconds"]
 
     def release(self) -> None:
         """Give the signal back to whoever had it."""
@@ -40,6 +54,6 @@ class Stopper(lightning.Callback):
             self._before = None
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
-        if self.interrupted:
+        if self._module is None or self._module.asked:
             raise KeyboardInterrupt
-        self.interrupted = True
+        self._module.asked = True

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch.utils.data import DataLoader
 
 from seqgraft.errors import ConfigurationError, FolderError, MissingExtraError
 from seqgraft.text.files import TARGET
@@ -27,9 +26,11 @@ from seqgraft.training.initial import set_output_prior
 from seqgraft.training.metrics import mean_loss
 from seqgraft.training.pairs import Pair, Skipped
 from seqgraft.training.plan import BatchPlan
+from seqgraft.training.processes import Processes, rank
 from seqgraft.training.saving import save_folder
 from seqgraft.training.schedule import Budget, Decay
 from seqgraft.training.special import settle_special_ids
+from seqgraft.training.stream import steps_of
 
 if TYPE_CHECKING:
     from seqgraft.training.validation import Validation, Validator
@@ -91,13 +92,14 @@ def train(
     accumulate: int = 1,
     max_source_length: int | None = None,
     max_target_length: int | None = 128,
-    skip_bad: bool = False,
+    skip_bad: bool | Skipped = False,
     learning_rate: float = 5e-5,
     new_learning_rate: float | None = None,
     weight_decay: float = 0.01,
     warmup: float = 0.1,
     decay: Decay = "linear",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
     gradient_clip: float | None = 1.0,
     freeze: Sequence[str] = (),
     rates: Sequence[str | Rate] = (),
@@ -106,8 +108,14 @@ def train(
     dropout: bool = True,
     output_prior: bool = False,
     precision: Literal["float32", "bfloat16"] = "float32",
+    gradient_checkpointing: bool = False,
+    compile: bool = False,
     device: str = "auto",
+    devices: int | None = None,
+    nodes: int = 1,
     seed: int = 0,
+    checkpoint_every: int | None = 500,
+    resume: bool = False,
     check: bool = True,
     validation: Validation | None = None,
     tensorboard: str | os.PathLike[str] | None = None,
@@ -129,10 +137,12 @@ def train(
             falls towards it. `max_minutes` counts training alone, not tokenising or saving.
         tokens_per_batch: the most tokens of a batch, padding included, both sides together.
         rows_per_batch: the most pairs of a batch; alone when `tokens_per_batch` is None.
-        accumulate: batches of one optimizer step.
+        accumulate: batches of one optimizer step. Its loss is the mean over the target tokens of all of them, and of
+            all processes.
         max_source_length, max_target_length: in tokens; longer texts are cut. None: as long as the model has
             positions for, where a longer source is an error; a bound above those is lowered to them.
-        skip_bad: leave pairs out, and count them, that have no tokens on a side or a source that is too long.
+        skip_bad: leave pairs out, and count them (in the `Skipped` that is given), that have no tokens on a side or a
+            source that is too long.
         learning_rate: of pretrained weights; `new_learning_rate` of the graft, the bridge and a fresh head (default:
             ten times as much).
         warmup: the share of the training in which the rate rises.
@@ -142,12 +152,22 @@ def train(
         adam_beta2: how slowly AdamW's second moment forgets (beta 1 is 0.9).
         lora: low-rank adapters (`adapters.Lora` or its fields); `{}` for the usual ones. What is new is trained in
             full, the rest stays. In the model they are merged at the end.
+        z_loss: the weight of the squared logarithm of the softmax's sum (Chowdhery et al. 2022: 1e-4).
         dropout: False switches it off, which serves short trainings.
         output_prior: start the output's bias at the logarithm of the labels' frequencies (`set_output_prior`); for a
             fresh head.
         precision: "bfloat16" computes products in it and keeps the weights in float32.
+        gradient_checkpointing: keep no activations within layers and compute them again, for memory.
+        compile: `torch.compile` every layer, which takes a minute and then saves time.
         device: "auto", "cpu", "cuda", "cuda:1", ...
+        devices, nodes: processes on a machine, and machines, that train together (DDP); `devices=None` is one, or what
+            torchrun says. Called from a program of your own, the program is started again for every process.
         seed: of the order of the pairs and of dropout; it sets the global random states.
+        checkpoint_every: optimizer steps between two checkpoints in `output`, of which the newest is kept until the
+            training is complete; None writes none.
+        resume: go on from the checkpoint in `output`, if there is one: what follows equals, bit for bit, what would
+            have followed without the interruption (unless `max_minutes` bounds it). Without it a checkpoint there is
+            an error.
         check: run `model.check` before the first step, and raise what it finds wrong.
         validation: what to measure on `valid_pairs` along the way, which weights to keep and when to stop.
         tensorboard: a folder for TensorBoard's files.
@@ -167,6 +187,8 @@ def train(
         import lightning
     except ImportError as error:
         raise MissingExtraError("Training needs lightning: pip install 'seqgraft[train]'.") from error
+    from seqgraft.training import checkpoints
+    from seqgraft.training.fitting import fit, identity, placed
     from seqgraft.training.module import Seq2SeqModule
     from seqgraft.training.progress import Bar, Meter
     from seqgraft.training.quiet import quiet
@@ -180,6 +202,7 @@ def train(
         if name in _SETTINGS and isinstance(value, str | int | float | bool | list | tuple | None)
     }
     settings |= {"lora": None if lora is None else asdict(Lora.of(lora) or Lora())}
+    settings["skip_bad"] = skip_bad is not False
     if validation is not None:
         settings["validation"] = asdict(validation)
     adapters = Lora.of(lora)
@@ -190,11 +213,19 @@ def train(
     _check(epochs=epochs, max_steps=max_steps, max_minutes=max_minutes, accumulate=accumulate)
     if precision not in ("float32", "bfloat16"):
         raise ConfigurationError(f"`precision` must be 'float32' or 'bfloat16', but is {precision!r}.")
+    processes = Processes.asked(devices, nodes)
+    _check(checkpoint_every=checkpoint_every)
+    saved = None if output is None else checkpoints.latest(output)
+    if saved is not None and not resume:
+        raise FolderError(
+            f"'{output}' holds the checkpoint of a training that is not complete ({saved.name}): go on with it "
+            "(`resume=True`, --resume), or begin anew (`checkpoints.remove`, --force)."
+        )
     if output is not None:
         check_writable(model)
         _check_output(Path(output).expanduser(), tokenizer)
     notes = [note for note in (settle_special_ids(model, tokenizer), _widen(model)) if note]
-    skipped = Skipped() if skip_bad else None
+    skipped = skip_bad if isinstance(skip_bad, Skipped) else Skipped() if skip_bad else None
     cut: dict[str, Any] = {"max_source_length": max_source_length, "max_target_length": max_target_length}
     cut["skipped"] = skipped
     data = TokenizedPairs.make(train_pairs, model, tokenizer, **cut)
@@ -205,20 +236,22 @@ def train(
     plan = BatchPlan(
         data.sources.lengths(), data.targets.lengths(), tokens=tokens_per_batch, rows=rows_per_batch, seed=seed
     )
-    steps = -(-len(plan) // accumulate) * epochs
+    steps = steps_of(plan, accumulate, processes.world) * epochs
     budget = Budget(steps if max_steps is None else min(steps, max_steps), max_minutes)
     trainable = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     where = model.device
     try:
         freeze_named(model, freeze)
         assigned(model, rate=0.0, new_rate=0.0, rates=rates)  # patterns that match nothing
-        if check:
-            _preflight(model, tokenizer, _placed(device))
+        if check and rank() == 0:
+            _preflight(model, tokenizer, placed(device))
     except BaseException:
         for name, parameter in model.named_parameters():
             parameter.requires_grad = trainable[name]
         model.to(where)
         raise
+    known = identity(model, data, settings, processes) if output is not None else {}
+    start = checkpoints.begun(saved, known) if saved is not None else 0
     lightning.seed_everything(seed, verbose=False)
     adapted = None if adapters is None else Adapted(model, adapters)
     new_rate = 10 * learning_rate if new_learning_rate is None else new_learning_rate
@@ -237,8 +270,11 @@ def train(
         gradient_clip=gradient_clip,
         rates=rates,
         adam_beta2=adam_beta2,
+        z_loss=z_loss,
+        seed=seed,
     )
     meter, stopper = Meter(), Stopper()
+    saver = [] if output is None or checkpoint_every is None else [checkpoints.Saver(output, checkpoint_every, known)]
     watch: list[Any] = []
     validator = None
     if validation is not None and validation.asked and valid is not None:
@@ -248,23 +284,22 @@ def train(
         watch.append(Board(os.fspath(tensorboard), meter, validator))
     try:
         with quiet():
-            accelerator, devices = _placed(device)
-            trainer = lightning.Trainer(
-                accelerator=accelerator,
-                devices=devices,
-                precision="bf16-mixed" if precision == "bfloat16" else "32-true",
-                max_epochs=epochs,
-                max_steps=-1 if max_steps is None else max_steps,
-                accumulate_grad_batches=accumulate,
-                callbacks=[stopper, meter, *watch, *([Bar(meter)] if progress else [])],
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
+            trainer = fit(
+                module,
+                data,
+                plan,
+                processes=processes,
+                device=device,
+                epochs=epochs,
+                accumulate=accumulate,
+                precision=precision,
+                dropout=dropout,
+                callbacks=[stopper, meter, *watch, *([Bar(meter)] if progress and rank() == 0 else []), *saver],
+                checkpoint=saved,
+                start=start,
+                gradient_checkpointing=gradient_checkpointing,
+                compile=compile,
             )
-            # Lightning keeps the modes that it finds: eval is training without dropout.
-            module.train(dropout)
-            trainer.fit(module, DataLoader(data, sampler=plan, batch_size=None))
     except SystemExit as error:  # Lightning's answer to a KeyboardInterrupt
         raise KeyboardInterrupt from error
     finally:
@@ -278,18 +313,18 @@ def train(
     seconds = budget.seconds()
     result = TrainingResult(
         output=None if output is None else os.fspath(output),
-        steps=trainer.global_step,
+        steps=meter.steps,
         pairs=meter.pairs,
         target_tokens=meter.tokens,
         seconds=round(seconds, 2),
         target_tokens_per_second=round(meter.tokens / seconds, 1) if seconds else 0.0,
         train_loss=meter.loss,
-        valid_loss=_valid_loss(model, valid, validator),
+        valid_loss=_valid_loss(model, valid if rank() == 0 else None, validator),
         waste=round(plan.waste(), 4),
         cut_sources=data.cut_sources,
         cut_targets=data.cut_targets,
         interrupted=stopper.interrupted,
-        notes=notes,
+        notes=notes + ([f"Resumed from step {start:,}."] if start else []),
         skipped=0 if skipped is None else skipped.count,
         curve=meter.curve,
         training_pairs=len(data),
@@ -302,11 +337,13 @@ def train(
         result.notes.append(f"Cut to the maximum: {data.cut_sources} sources and {data.cut_targets} targets.")
     if skipped is not None and skipped.count:
         result.notes.append(str(skipped))
-    if output is not None:
+    if output is not None and rank() == 0:
         apart = adapted if adapted is not None and adapted.lora.save == "separate" else None
         training = {"settings": settings, "result": asdict(result)}
         beside: dict[str, Any] = {"lines": lines, "about": about, "adapted": apart, "dtype": save_dtype}
         save_folder(model, tokenizer, output, training, **beside)
+        if not stopper.interrupted:
+            checkpoints.remove(output)
     elif adapted is not None and adapted.lora.save == "separate":
         adapted.merge()
     for name, parameter in model.named_parameters():
@@ -364,16 +401,3 @@ def _check_output(folder: Path, tokenizer: Tokenizer | PairTokenizer) -> None:
             f"'{folder}' must not hold {TARGET}/, since this model has one tokenizer for both sides, but does: "
             "choose another folder or remove it."
         )
-
-
-def _placed(device: str) -> tuple[str, Any]:
-    """Lightning's words for a device."""
-    try:
-        wanted = (
-            torch.device("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else torch.device(device)
-        )
-    except RuntimeError as error:
-        raise ConfigurationError(f"`device` must be 'auto', 'cpu', 'cuda' or 'cuda:N', but is {device!r}.") from error
-    if wanted.type == "cpu":
-        return "cpu", 1
-    return ("gpu" if wanted.type == "cuda" else wanted.type), [wanted.index or 0]
