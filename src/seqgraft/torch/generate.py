@@ -19,10 +19,12 @@ from seqgraft.generation.stopping import EosTokenCriteria, MaxTimeCriteria
 from seqgraft.generation.streamers import BaseStreamer
 from seqgraft.torch import processors as logits_processors
 from seqgraft.torch import search_choice
+from seqgraft.torch.assistance import Call, drafting_of
 from seqgraft.torch.generate_outputs import output
-from seqgraft.torch.generate_source import encoded_source, position_limit, shared_vocabulary, sorted_arguments
+from seqgraft.torch.generate_source import encoded_source, position_limit, sorted_arguments
 from seqgraft.torch.search import Decoder, PromptOnce, Record, State
 from seqgraft.torch.search_prompt import first_token, lone_prompt, pair_prompt, repeated
+from seqgraft.torch.source_ids import source_ids
 from seqgraft.torch.stop_strings import stop_strings
 from seqgraft.torch.stopping import Stopping
 from seqgraft.torch.transitions import transition_scores
@@ -54,6 +56,8 @@ class GenerationMixin:
         prefix_allowed_tokens_fn: Callable[[int, Tensor], Any] | None = None,
         streamer: BaseStreamer | None = None,
         tokenizer: Any = None,
+        assistant_model: Any = None,
+        assistant_tokenizer: Any = None,
         **kwargs: Any,
     ) -> Any:
         """Generate ids [batch * num_return_sequences, time], the prompt first; or an output with
@@ -63,7 +67,11 @@ class GenerationMixin:
         model's own; and inputs: `input_ids`, `attention_mask`, `inputs_embeds`, `token_type_ids`, `position_ids`,
         `global_attention_mask` of the source, `encoder_outputs` instead of it, `decoder_input_ids` and
         `decoder_attention_mask` of a prompt. `prefix_allowed_tokens_fn(source, ids [time])` returns the tokens that may
-        follow; `tokenizer` is the target's, or the pair's, and needed by `stop_strings` alone.
+        follow; `tokenizer` is the target's, or the pair's, and needed by `stop_strings`.
+
+        `assistant_model` (a smaller pair or causal model) or `prompt_lookup_num_tokens` drafts tokens that one pass
+        checks: greedy results stay the same, sampled ones keep their distribution. One with another vocabulary needs
+        `tokenizer` and `assistant_tokenizer`, its own; so does lookup in a source of another one (the encoder's).
         """
         given, call = sorted_arguments(kwargs, self.generation_config, generation_config)
         if inputs is not None:
@@ -71,7 +79,7 @@ class GenerationMixin:
                 raise ValueError("Pass `inputs` or `input_ids` to generate(), not both.")
             given["input_ids"] = inputs
         config = settings_of(call, generation_config, self.generation_config)
-        mode = search_choice.chosen(config, {"streamer": streamer})
+        mode = search_choice.chosen(config, {"streamer": streamer, "assistant_model": assistant_model})
         pair = bool(getattr(self.config, "is_encoder_decoder", False))
         halves = (self.config, getattr(self.config, "decoder", None)) if pair else (self.config,)
         ids = special_ids(config, call, [half for half in halves if half is not None])
@@ -101,7 +109,7 @@ class GenerationMixin:
             eos_token_ids=ids.eos,
             device=self.device,
             prompt_mask=rows.mask,
-            source_ids=shared_vocabulary(self.config, given, config),
+            source_ids=source_ids(self.config, given, config, tokenizer),
             custom=logits_processor,
             prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
             vocab_size=getattr(halves[-1] or halves[0], "vocab_size", None),
@@ -124,10 +132,17 @@ class GenerationMixin:
         if details:  # what is kept of every step is to the bit what the rows by themselves give
             state = decoder.spread(state, rows_per_source)
         elif rows_per_source > 1:
-            decoder = PromptOnce(decoder, rows_per_source, mixing=mode.name != "rows")
+            decoder = PromptOnce(decoder, rows_per_source, mixing=mode.mixes)
+        drafting = None
+        if mode.name == "assisted":
+            tokenizers = {"tokenizer": tokenizer, "assistant_tokenizer": assistant_tokenizer}
+            arguments = {"assistant_model": assistant_model, **tokenizers}
+            drafting = drafting_of(
+                Call(self, config, given, arguments, source, rows, rows_per_source, processors, stopping)
+            )
         found = mode.search(
             search_choice.Request(
-                decoder, state, rows.ids, config, ids, processors, stopping, record, streamer, rows.mask
+                decoder, state, rows.ids, config, ids, processors, stopping, record, streamer, rows.mask, drafting
             )
         )
         return output(found, record, source) if details else found.ids

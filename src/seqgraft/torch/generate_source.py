@@ -16,8 +16,6 @@ from seqgraft.torch.search_prompt import INPUTS, inferred_mask, moved
 # Arguments that the field has and that are not supported yet: None is what a caller that wraps `generate` passes.
 LATER = (
     "synced_gpus",
-    "assistant_model",
-    "assistant_tokenizer",
     "negative_prompt_ids",
     "negative_prompt_attention_mask",
     "custom_generate",
@@ -97,27 +95,6 @@ def encoded_source(
     if mask is not None and tuple(mask.shape) != tuple(states.shape[:2]):
         raise GenerationError(f"`attention_mask` must be {list(states.shape[:2])}, but is {list(mask.shape)}.")
     return Source(outputs, moved(mask, device), len(states))
-
-
-_OF_THE_SOURCE = {"encoder_repetition_penalty": 1.0, "encoder_no_repeat_ngram_size": 0}
-"""Settings that read the source's ids as the decoder's, and the value that means off."""
-
-
-def shared_vocabulary(config: Any, given: dict[str, Any], settings: GenerationConfig) -> Tensor | None:
-    """The source's ids, where a setting compares them with the decoder's.
-
-    Raises GenerationError when the two vocabularies differ.
-    """
-    asked = [name for name, off in _OF_THE_SOURCE.items() if getattr(settings, name) != off]
-    if not asked:
-        return None
-    sizes = [getattr(getattr(config, side, None), "vocab_size", None) for side in ("encoder", "decoder")]
-    if sizes[0] != sizes[1]:
-        raise GenerationError(
-            f"`{asked[0]}` needs one vocabulary for both halves, but they have {sizes[0]} and {sizes[1]} tokens."
-        )
-    found: Tensor | None = given.get("input_ids")
-    return found
 
 
 def _only_given(given: dict[str, Any], names: tuple[str, ...], device: torch.device) -> dict[str, Tensor]:
