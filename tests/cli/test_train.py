@@ -21,6 +21,7 @@ def data(tmp_path_factory):
 
 
 def test_flags_have_the_names_and_defaults_of_train():
+    """A flag without a default leaves the value to the recipe, and an option of `train` without a flag is named."""
     from enum import Enum
 
     from seqgraft.cli.train import options
@@ -28,11 +29,13 @@ def test_flags_have_the_names_and_defaults_of_train():
     own = {name: p.default for name, p in inspect.signature(options).parameters.items()}
     own = {name: value.value if isinstance(value, Enum) else value for name, value in own.items()}
     assert own.pop("no_dropout") is False
-    assert own.pop("freeze") is None
     theirs = {n: p.default for n, p in inspect.signature(trainer.train).parameters.items() if p.default is not p.empty}
-    for name in ("valid_pairs", "progress", "dropout", "freeze"):
-        theirs.pop(name)
-    assert own == theirs
+    assert set(own) < set(theirs)
+    assert {name: value for name, value in own.items() if value is not None} == {
+        name: theirs[name] for name, value in own.items() if value is not None
+    }
+    given_otherwise = {"valid_pairs", "progress", "dropout", "validation", "about", "tell", "lora"}
+    assert set(theirs) - set(own) - given_otherwise == set()
 
 
 def test_train(seqgraft, folder, data, tmp_path):
@@ -42,7 +45,7 @@ def test_train(seqgraft, folder, data, tmp_path):
     assert done.exit_code == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["steps"] == 60
-    assert result["pairs"] == 60 * 5
+    assert 60 * 2 < result["pairs"] <= 60 * 5
     assert result["valid_loss"] < result["curve"][0]["loss"] / 2
     assert "20 pairs, 20 held out." in done.stderr
     assert "step 60" in done.stderr  # progress is no result
@@ -66,6 +69,67 @@ def test_train_shows_what_it_did(seqgraft, folder, data, tmp_path):
     settings = json.loads((tmp_path / "out" / "training.json").read_text())["settings"]
     assert settings["freeze"] in (["encoder.*"], ("encoder.*",))
     assert settings["decay"] == "constant"
+
+
+def test_recipes_rates_and_what_is_shown(seqgraft, folder, data, tmp_path):
+    flags = ("--max-steps", 2, "--rows-per-batch", 4, "--device", "cpu", "--recipe", "two-optimizers")
+    rates = ("--lr", "decoder.*.cross_attention.*=0.002,warmup=0.2", "--freeze", "encoder.embed.*")
+    done = seqgraft("train", folder, "-d", data, "-o", tmp_path / "out", *flags, *rates)
+    assert done.exit_code == 0, done.stderr
+    lines = [line.split() for line in done.stderr.splitlines()]
+    cross = next(line for line in lines if line and line[0] == "decoder.*.cross_attention.*")
+    assert cross[2:] == ["trained", "0.002,", "warm-up", "20%"]
+    assert [line[2] for line in lines if line and line[0] == "encoder.*"] == ["trained", "frozen"]
+    settings = json.loads((tmp_path / "out" / "training.json").read_text())["settings"]
+    assert settings["adam_beta2"] == 0.999
+    assert settings["label_smoothing"] == 0.1
+    assert settings["rates"][-1] == "decoder.*.cross_attention.*=0.002,warmup=0.2"
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Liu & Lapata 2019" in card
+    assert "| decoder.*.cross_attention.* |" in card
+    refused = seqgraft("train", folder, "-d", data, "-o", tmp_path / "no", "--recipe", "best")
+    assert (refused.exit_code, "must be one of warm-start, two-optimizers" in refused.stderr) == (1, True)
+    refused = seqgraft("train", folder, "-d", data, "-o", tmp_path / "no", "--lr", "encoder.nothing*=1")
+    assert (refused.exit_code, "'encoder.nothing*' does not match any" in refused.stderr) == (1, True)
+    assert not (tmp_path / "no").exists()
+
+
+def test_validation_keeps_the_best_and_is_written_down(seqgraft, folder, data, tmp_path):
+    out = tmp_path / "out"
+    flags = ("--epochs", 3, "--rows-per-batch", 20, "--device", "cpu", "--validation-fraction", 0.3, "--json")
+    measured = ("--metrics", "rouge,exact,perplexity", "--best", "rougeL", "--patience", 9, "--save-dtype", "float16")
+    done = seqgraft("train", folder, "-d", data, "-o", out, *flags, *measured)
+    assert done.exit_code == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["training_pairs"] + result["validation_pairs"] == 20
+    assert len(result["validation"]) == 3
+    assert result["best"] in result["validation"]
+    assert result["best"]["rougeL"] == max(entry["rougeL"] for entry in result["validation"])
+    rows = (out / "metrics.csv").read_text().splitlines()
+    assert "validation_rougeL" in rows[0]
+    assert sum(1 for row in rows[1:] if not row.endswith(",,,,,,")) >= 3
+    assert library.EncoderDecoderModel.from_pretrained(out).dtype.itemsize == 2
+    for flag in (("--metrics", "bleu"), ("--best", "loss"), ("--patience", 2)):
+        done = seqgraft("train", folder, "-d", data, "-o", tmp_path / "no", *flag)
+        assert (done.exit_code, "needs --validation" in done.stderr) == (2, True)
+    done = seqgraft("train", folder, "-d", data, "-o", tmp_path / "no", "--valid", data, "--best", "bleu")
+    assert (done.exit_code, "must be measured, one of loss" in done.stderr) == (1, True)
+
+
+def test_halves_from_scratch_and_bad_lines(seqgraft, folder, data, tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text(data.read_text() + '{"source": "x"}\n' + json.dumps({"source": "word " * 99, "target": "a"}) + "\n")
+    flags = ("--max-steps", 1, "--device", "cpu", "--init", "encoder=scratch")
+    done = seqgraft("train", folder, "-d", bad, "-o", tmp_path / "out", *flags)
+    assert (done.exit_code, f"{bad}:21: must have the field 'target'" in done.stderr) == (1, True)
+    assert not (tmp_path / "out").exists()
+    done = seqgraft("train", folder, "-d", bad, "-o", tmp_path / "out", *flags, "--skip-bad")
+    assert done.exit_code == 0, done.stderr
+    assert "2 bad pairs were left out" in done.stderr
+    assert f"{bad}:22: the source must have at most {LONGEST} tokens" in done.stderr
+    assert "The encoder starts from scratch" in done.stderr
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["encoder"]["new_parameters"] == ["*"]
+    assert seqgraft("train", folder, "-d", bad, "-o", tmp_path / "no", "--init", "head=scratch").exit_code == 2
 
 
 def test_interrupted_training_is_saved_and_told(seqgraft, folder, data, tmp_path, monkeypatch):

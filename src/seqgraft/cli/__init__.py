@@ -48,7 +48,14 @@ def _root(
 
 
 app.command("compose", epilog=compose_command.EPILOG)(guarded(compose_command.compose))
-app.command("train", epilog=train_command.EPILOG)(guarded(train_command.train, options=train_command.options))
+app.command("train", epilog=train_command.EPILOG)(
+    guarded(
+        train_command.train,
+        options=train_command.options,
+        validating=train_command.validating,
+        adapting=train_command.adapting,
+    )
+)
 app.command("run", epilog=run_command.EPILOG)(
     guarded(run_command.run, running=flags.running, settings=flags.generation)
 )
