@@ -20,14 +20,19 @@ stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 """Messages and progress bars. Results go to stdout."""
 
 
+_ERROR = "bold red"
+
+
 def note(message: str, style: str = "") -> None:
-    """One message for the person at the terminal."""
-    stderr.print(message, style=style, markup=False)
+    """One message for the person at the terminal; of processes that train together the first one speaks."""
+    first = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+    if first or style == _ERROR:
+        stderr.print(message, style=style, markup=False)
 
 
 def fail(message: str) -> NoReturn:
     """End the command: its work failed."""
-    note(f"Error: {message}", "bold red")
+    note(f"Error: {message}", _ERROR)
     raise typer.Exit(FAILED)
 
 
