@@ -5,7 +5,6 @@ import json
 
 import pytest
 import transformers
-from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES as M2M_100
 
 from seqgraft import text
 from seqgraft.errors import TokenizerError
@@ -51,12 +50,13 @@ def bare(cls, folder):
     train(folder, "sentencepiece.bpe.model", model_type=kind)
     if cls == "M2M100Tokenizer":
         from sentencepiece import SentencePieceProcessor
+        from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES
 
         model = SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model"))
         pieces = [model.id_to_piece(i) for i in range(3, model.get_piece_size())]
         vocab = {token: index for index, token in enumerate([*FIRST, *pieces])}
         (folder / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
-        languages = [f"__{code}__" for code in M2M_100["m2m100"]]  # as the published file lists them
+        languages = [f"__{code}__" for code in FAIRSEQ_LANGUAGE_CODES["m2m100"]]  # as the published file lists them
         (folder / "special_tokens_map.json").write_text(json.dumps({"additional_special_tokens": languages}))
     return config(folder, tokenizer_class=cls)
 

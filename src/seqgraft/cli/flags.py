@@ -79,6 +79,10 @@ def running(
         str | None, _option(panel=MODEL, metavar="DIR", help="Folder or hub name; by default the model's.")
     ] = None,
     batch_size: Annotated[int, _option(panel=MODEL, metavar="N", min=1, help="Texts that run together.")] = 1,
+    src_lang: Annotated[
+        str | None, _option(panel=MODEL, metavar="CODE", help="Language of the texts, of models with many.")
+    ] = None,
+    tgt_lang: Annotated[str | None, _option(panel=MODEL, metavar="CODE", help="Language to write in.")] = None,
     no_truncation: Annotated[
         bool,
         _option("--no-truncation", panel=MODEL, help="Fail at a text that is too long; else its beginning is read."),
@@ -128,6 +132,7 @@ def loaded(task: str, model: str, running: dict[str, Any], settings: dict[str, A
     from seqgraft.pipelines import pipeline
 
     options = {name: running[name] for name in ("tokenizer", "device", "dtype", "batch_size")}
+    options |= {name: running[name] for name in ("src_lang", "tgt_lang") if running[name] is not None}
     return pipeline(task, model=model, truncation=not running["no_truncation"], **options, **settings)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from seqgraft.config import longest_source
@@ -14,6 +16,7 @@ from seqgraft.generation import GenerationConfig
 from seqgraft.generation.fields import PUBLISHED
 from seqgraft.pipelines.asked import Asked
 from seqgraft.pipelines.device import as_device
+from seqgraft.pipelines.languages import languages
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +36,9 @@ class Text2TextGenerationPipeline:
         tokenizer: its tokenizer, or a PairTokenizer when its vocabularies differ.
         task: the name under which the configuration's `task_specific_params` may hold settings.
         options: what every call does unless it says otherwise: `batch_size`, `truncation`, `return_text`,
-            `return_tensors`, `clean_up_tokenization_spaces`, `stop_sequence`, and all settings of `generate`.
+            `return_tensors`, `clean_up_tokenization_spaces`, `stop_sequence`, and all settings of `generate`; with a
+            tokenizer of many languages `src_lang` and `tgt_lang`, which the task's name may say as well
+            (`translation_en_to_de`): they frame the text and become `forced_bos_token_id`.
     """
 
     return_name: ClassVar[str] = "generated"
@@ -107,8 +112,12 @@ class Text2TextGenerationPipeline:
         asked = Asked(**{n: v for n, v in chosen.items() if v is not None}, settings=merged)
         if asked.stop_sequence is not None:
             merged["eos_token_id"] = self._stop_id(asked.stop_sequence)
-        self._check_languages(asked)
-        return asked
+        found = languages(self.tokenizer, self.task, asked.src_lang, asked.tgt_lang)
+        if found is None:
+            return asked
+        writes = getattr(self.tokenizer, "target", self.tokenizer)
+        merged.setdefault("forced_bos_token_id", writes.get_lang_id(found[1]))
+        return replace(asked, src_lang=found[0], tgt_lang=found[1])
 
     def _stop_id(self, text: str) -> int:
         tokenizer = getattr(self.tokenizer, "target", self.tokenizer)
@@ -118,14 +127,6 @@ class Text2TextGenerationPipeline:
         if len(ids) > 1:
             logger.warning("`stop_sequence` has %d tokens: generation stops at the first, %r.", len(ids), ids[0])
         return int(ids[0])
-
-    def _check_languages(self, asked: Asked) -> None:
-        for name in ("src_lang", "tgt_lang"):
-            if getattr(asked, name) is not None:
-                raise ConfigurationError(
-                    f"`{name}` must be left out, since the tokenizer of this model has no languages (what it "
-                    f"translates is what it was trained on), but is {getattr(asked, name)!r}."
-                )
 
     def _lazily(self, texts: Iterator[Any], asked: Asked) -> Iterator[list[dict[str, Any]]]:
         batch: list[Any] = []
@@ -147,7 +148,8 @@ class Text2TextGenerationPipeline:
         if not texts:
             return []
         self._check_ids(asked)
-        rows = self._encoded(texts, asked, done)
+        with self._reading(asked.src_lang):
+            rows = self._encoded(texts, asked, done)
         size = 1 if asked.settings.get("streamer") is not None else asked.batch_size
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"])) if size > 1 else range(len(rows))
         made: list[list[dict[str, Any]]] = [[] for _ in rows]
@@ -161,6 +163,20 @@ class Text2TextGenerationPipeline:
         finally:
             self.model.train(training)
         return made
+
+    @contextlib.contextmanager
+    def _reading(self, language: str | None) -> Iterator[None]:
+        """Inside, the tokenizer frames texts for this language; afterwards for its own again."""
+        reads = getattr(self.tokenizer, "source", self.tokenizer)
+        if language is None:
+            yield
+            return
+        before = reads.options["src_lang"]
+        reads.src_lang = language
+        try:
+            yield
+        finally:
+            reads.src_lang = before
 
     def _encoded(self, texts: Sequence[str], asked: Asked, done: int) -> list[dict[str, list[int]]]:
         """A row of ids and its mask for each text, cut where asked and needed."""
