@@ -1,14 +1,19 @@
 # `make run` does the main job on real text; `make test` runs lint, types and every test.
+# `make bench` times generation against other programs (20 minutes, nothing else running) and fills docs/performance.md.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint types tests clean
+.PHONY: run test bench lint types tests clean
 
 run: $(VENV)/.ready
 	$(BIN)/python -m examples.docstrings
 
 test: lint types tests
+
+bench: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks.all
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

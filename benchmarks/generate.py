@@ -68,11 +68,14 @@ def programs(place: Path, peers: Sequence[str], precision: Precision, said: list
 def lines(size: str, asked: argparse.Namespace, precision: Precision, said: list[str]) -> list[Line]:
     """One size: every batch, source and number of beams that was asked for."""
     place = folder(size)
-    specs = _specs(place)
+    specs = specs_of(place)
     running = programs(place, asked.peers, precision, said)
     shutil.rmtree(place.parent)
     if OURS not in running:
         return []
+    for run in running.values():  # what is made at the first use is not part of any line
+        for beams in asked.beams:
+            run(sources(1, 16), 2, beams)
     found = []
     for source in asked.source:
         for batch in asked.batch:
@@ -87,6 +90,7 @@ def lines(size: str, asked: argparse.Namespace, precision: Precision, said: list
                     rounds=asked.rounds,
                     amount=batch * asked.new,
                     unit="tokens",
+                    warm=False,
                     budget_seconds=asked.seconds,
                 )
                 first = race(
@@ -116,7 +120,8 @@ def lines(size: str, asked: argparse.Namespace, precision: Precision, said: list
     return found
 
 
-def _specs(place: Path) -> tuple[Any, Any]:
+def specs_of(place: Path) -> tuple[Any, Any]:
+    """Of the encoder and the decoder of a folder, without weights."""
     with torch.device("meta"):
         model = seqgraft.EncoderDecoderModel(seqgraft.AutoConfig.from_pretrained(place))
     return model.encoder.spec, model.decoder.spec
@@ -138,7 +143,7 @@ def growth(size: str, beams: int, rounds: int) -> dict[str, Any]:
     """Seconds of a step around each of `GROWTH` generated tokens, of ours and of transformers."""
     longest = GROWTH[-1] + 64
     place = folder(size, max_position_embeddings=longest)
-    specs = _specs(place)
+    specs = specs_of(place)
     models = {
         OURS: seqgraft.EncoderDecoderModel.from_pretrained(place),
         "transformers": reference().EncoderDecoderModel.from_pretrained(place).eval(),
