@@ -10,7 +10,7 @@ from seqgraft.text.encoding import BatchEncoding
 from seqgraft.text.files import CONFIG, SPECIAL, TARGET, WHOLE, write
 from seqgraft.text.tokenizer import Tokenizer
 
-_SOURCE = frozenset(("encode", "tokenize", "pad", "model_input_names", "model_max_length", "padding_side"))
+_SOURCE = frozenset(("encode", "tokenize", "pad", "model_input_names", "model_max_length", "padding_side", "src_lang"))
 _BOTH = frozenset(("padding_side", "truncation_side", "clean_up_tokenization_spaces"))
 
 
