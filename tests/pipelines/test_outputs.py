@@ -175,3 +175,16 @@ def test_stop_sequence(summarizer):
 def test_stop_sequence_needs_a_token(summarizer):
     with pytest.raises(ValueError, match="stop_sequence"):
         summarizer(TEXTS[0], stop_sequence="")
+
+
+def test_settings_that_read_texts_get_the_tokenizer(summarizer):
+    """`stop_strings` and, of two tokenizers, the source's words come from the pipeline's own tokenizer."""
+    text = "the model reads one text"
+    whole = summarizer(text, max_new_tokens=12)[0]["summary_text"]
+    stop = whole[2:].split()[-1][0]
+    ended = summarizer(text, max_new_tokens=12, stop_strings=[stop])[0]["summary_text"]
+    assert whole.startswith(ended)
+    assert stop in ended
+    assert ended != whole
+    favoured = summarizer(text, max_new_tokens=12, encoder_repetition_penalty=1.7)[0]["summary_text"]
+    assert favoured != whole
