@@ -11,7 +11,7 @@ from seqgraft.generation import GenerationConfig
 from seqgraft.generation.resolve import settings_of
 from seqgraft.generation.stopping import StoppingCriteriaList
 from seqgraft.torch import processors
-from seqgraft.torch.candidates import Assistant, PromptLookup
+from seqgraft.torch.candidates import Assistant, Drafting, PromptLookup
 from seqgraft.torch.ragged import Texts
 from seqgraft.torch.search import Record, Step
 from seqgraft.torch.search_rows import search_rows
@@ -118,7 +118,7 @@ def run(table, o, proposer, *, processors=None, record=None, prompt=None, **how)
         decoder,
         decoder.start(),
         torch.tensor([o.prompt] * len(table)) if prompt is None else prompt,
-        proposer=proposer,
+        drafting=Drafting(proposer),
         processors=chain(o) if processors is None else processors,
         stopping=how.pop("stopping", Stopping(o.max_length, tuple(o.eos))),
         record=record or Record(),
@@ -267,7 +267,7 @@ def test_criteria_scores_and_streams_are_those_of_the_plain_search(seed, pad):
         told = Told()
         how = {"processors": chain(o), "stopping": stopping, "record": record, "pad_token_id": pad, "streamer": told}
         if search is search_assisted:
-            how["proposer"] = assistant(like(table, seed, 0.7), o, how["processors"])
+            how["drafting"] = Drafting(assistant(like(table, seed, 0.7), o, how["processors"]))
         found = search(decoder, decoder.start(), prompt, **how)
         results.append((found.ids, record, told))
     (ids, plain, stream), (other_ids, assisted, other_stream) = results
@@ -338,7 +338,7 @@ def test_sampling_has_the_distribution_of_plain_sampling(kind):
         proposer = Assistant(decoder, decoder.start(), processors=processors, stopping=Stopping(4), **how)
     decoder, how = FastTable(table, rows), {"sample": True, "processors": processors, "stopping": Stopping(4)}
     prompt = torch.ones(rows, 1, dtype=torch.long)
-    found = search_assisted(decoder, decoder.start(), prompt, proposer=proposer, record=Record(), **how)
+    found = search_assisted(decoder, decoder.start(), prompt, drafting=Drafting(proposer), record=Record(), **how)
     assert found.speculation.accepted > rows / 10
     counts = torch.bincount((found.ids[:, 1:] * torch.tensor([vocab**2, vocab, 1])).sum(dim=1), minlength=vocab**3)
     statistic, freedom = chi_square(counts.double(), exact.flatten())

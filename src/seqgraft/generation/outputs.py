@@ -195,6 +195,23 @@ class GenerateEncoderDecoderOutput(ModelOutput):
 
 
 @dataclass
+class GenerateAssistedDecoderOnlyOutput(GenerateDecoderOnlyOutput):
+    """Assisted generation of a decoder alone: as `GenerateAssistedEncoderDecoderOutput`, without the encoder."""
+
+    speculation: Any = None
+
+
+@dataclass
+class GenerateAssistedEncoderDecoderOutput(GenerateEncoderDecoderOutput):
+    """Assisted generation of a pair: no `past_key_values`, since rows leave them at lengths of their own.
+
+    `speculation` counts: `passes` of the model, drafts `drafted` and `accepted`, `tokens_per_pass` of a row.
+    """
+
+    speculation: Any = None
+
+
+@dataclass
 class GenerateBeamDecoderOnlyOutput(ModelOutput):
     """Beam search of a decoder alone: as `GenerateBeamEncoderDecoderOutput`, without the encoder."""
 

@@ -10,7 +10,7 @@ from seqgraft.errors import GenerationError
 from seqgraft.generation.config import GenerationConfig
 from seqgraft.generation.outputs import BaseModelOutput
 from seqgraft.generation.resolve import special_ids
-from seqgraft.torch.candidates import Assistant, PromptLookup, Proposer
+from seqgraft.torch.candidates import Assistant, Drafting, PromptLookup
 from seqgraft.torch.generate_source import Source
 from seqgraft.torch.processors import LogitsProcessorList
 from seqgraft.torch.search_prompt import Prompt, moved
@@ -43,19 +43,21 @@ class Call:
     arguments: Mapping[str, Any]
     source: Source | None
     rows: Prompt
+    rows_per_source: int
     processors: LogitsProcessorList
     stopping: Stopping
 
 
-def proposer_of(call: Call) -> tuple[Proposer, int | None]:
-    """What drafts tokens for the call, and how long a text its models can read (None: any).
+def drafting_of(call: Call) -> Drafting:
+    """What drafts tokens for the call, and how.
 
     Raises GenerationError when the settings, the vocabularies or the models do not go together.
     """
     model, lookup = call.arguments.get("assistant_model"), call.config.prompt_lookup_num_tokens
+    times = call.rows_per_source
     if model is None:
         size = _setting(call.config, None, "max_matching_ngram_size")
-        return PromptLookup(lookup, size, _source_words(call)), _longest(call.model)
+        return Drafting(PromptLookup(lookup, size, _source_words(call)), _longest(call.model), times)
     if lookup is not None:
         raise GenerationError(
             f"`assistant_model` and `prompt_lookup_num_tokens` ({lookup}) both draft tokens: give one of them."
@@ -72,9 +74,10 @@ def proposer_of(call: Call) -> tuple[Proposer, int | None]:
             f"`assistant_tokenizer` must be given, but they have {own} and {other} tokens."
         )
     if translator is not None:
-        return _translated(call, model, translator), _longest(call.model)
+        return Drafting(_translated(call, model, translator), _longest(call.model), times)
     limits = [limit for limit in (_longest(call.model), _longest(model)) if limit is not None]
-    return _assistant(call, model, call.processors, call.stopping, call.rows.mask), min(limits, default=None)
+    assistant = _assistant(call, model, call.processors, call.stopping, call.rows.mask)
+    return Drafting(assistant, min(limits, default=None), times)
 
 
 def _assistant(
@@ -137,7 +140,7 @@ def _assistant_source(call: Call, model: Any) -> tuple[BaseModelOutput | None, T
                 )
         mask = moved(mask, model.device)
         outputs = model.encode(input_ids=moved(ids, model.device), attention_mask=mask)
-    times = len(call.rows.ids) // len(outputs.last_hidden_state)
+    times = call.rows_per_source
     if times > 1:  # the rows of a source become of different length
         outputs = BaseModelOutput(outputs.last_hidden_state.repeat_interleave(times, dim=0))
         mask = None if mask is None else mask.repeat_interleave(times, dim=0)
@@ -174,7 +177,7 @@ def _source_words(call: Call) -> Tensor | None:
             "`prompt_lookup_num_tokens` needs one vocabulary for both halves, or `tokenizer` (the decoder's) and "
             f"`assistant_tokenizer` (the encoder's), but they have {sizes[0]} and {sizes[1]} tokens."
         )
-    return ids.repeat_interleave(len(call.rows.ids) // len(ids), dim=0)
+    return ids.repeat_interleave(call.rows_per_source, dim=0)
 
 
 def _translator(call: Call) -> Translator | None:

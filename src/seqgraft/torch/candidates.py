@@ -48,6 +48,16 @@ class Proposer(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Drafting:
+    """How an assisted search is helped: who drafts, how long a text with its drafts can be read (None: any length),
+    and how many rows of a source start alike."""
+
+    proposer: Proposer
+    longest: int | None = None
+    rows_per_source: int = 1
+
+
 class PromptLookup:
     """Copies what followed the same n-gram before, in the source or in the row itself (Saxena 2023, prompt lookup).
 

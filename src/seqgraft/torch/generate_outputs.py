@@ -3,6 +3,8 @@
 from typing import Any
 
 from seqgraft.generation.outputs import (
+    GenerateAssistedDecoderOnlyOutput,
+    GenerateAssistedEncoderDecoderOutput,
     GenerateBeamDecoderOnlyOutput,
     GenerateBeamEncoderDecoderOutput,
     GenerateDecoderOnlyOutput,
@@ -11,6 +13,7 @@ from seqgraft.generation.outputs import (
 )
 from seqgraft.torch.generate_source import Source
 from seqgraft.torch.search import FoundBeams, FoundRows, Record, State, as_tuple
+from seqgraft.torch.speculation import FoundAssisted
 
 
 def output(found: FoundRows | FoundBeams, record: Record, source: Source | None) -> ModelOutput:
@@ -18,6 +21,11 @@ def output(found: FoundRows | FoundBeams, record: Record, source: Source | None)
     if isinstance(found, FoundBeams):
         return _beams_output(found, record, source)
     common = _common(found.state, record)
+    if isinstance(found, FoundAssisted):
+        common["speculation"] = found.speculation
+        if source is None:
+            return GenerateAssistedDecoderOnlyOutput(found.ids, **common, **_decoder_details(record))
+        return GenerateAssistedEncoderDecoderOutput(found.ids, **common, **_pair_details(record, source))
     if source is None:
         return GenerateDecoderOnlyOutput(found.ids, **common, **_decoder_details(record))
     return GenerateEncoderDecoderOutput(found.ids, **common, **_pair_details(record, source))

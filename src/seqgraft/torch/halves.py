@@ -19,7 +19,7 @@ from seqgraft.generation.outputs import (
     CausalLMOutputWithStreams,
 )
 from seqgraft.torch.cache import EncoderDecoderCache
-from seqgraft.torch.decoding import CausalDecoding
+from seqgraft.torch.decoding import CausalDecoding, DecodingState
 from seqgraft.torch.generate import GenerationMixin
 from seqgraft.torch.half import Half
 from seqgraft.torch.loss import cross_entropy
@@ -132,6 +132,19 @@ class CausalModel(CausalDecoding, Half, GenerationMixin):
 
     def _save_generation(self, staged: os.PathLike[str]) -> None:
         self.generation_config.save_pretrained(staged)
+
+    def decoding(
+        self,
+        encoder_outputs: BaseModelOutput | None = None,
+        attention_mask: Tensor | None = None,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        decoder_attention_mask: Tensor | None = None,
+    ) -> tuple[CausalDecoding, DecodingState]:
+        """The model and its state before the prompt [rows, time], which `decoder_attention_mask` covers."""
+        memory = Memory(None if encoder_outputs is None else encoder_outputs.last_hidden_state, attention_mask)
+        asked = {"states_asked": output_hidden_states, "attentions_asked": output_attentions}
+        return self, self.start(memory, decoder_attention_mask, **asked)
 
     def loss(self, logits: Tensor, more: Tensor | None, labels: Tensor, count: Tensor | int | None = None) -> Tensor:
         """Cross-entropy at labels [batch, time]; `more` are the logits of further streams, where there are some."""

@@ -9,9 +9,10 @@ from torch import Tensor
 from seqgraft.errors import GenerationError
 from seqgraft.generation.config import GenerationConfig
 from seqgraft.generation.constraints import constraints_of
-from seqgraft.generation.modes import mode_of
+from seqgraft.generation.modes import clashes, mode_of
 from seqgraft.generation.resolve import SpecialIds
 from seqgraft.generation.streamers import BaseStreamer
+from seqgraft.torch.candidates import Drafting
 from seqgraft.torch.processors import LogitsProcessorList
 from seqgraft.torch.search import Decoder, FoundBeams, FoundRows, Record, State
 from seqgraft.torch.search_beams import search_beams
@@ -19,6 +20,7 @@ from seqgraft.torch.search_constrained import search_constrained
 from seqgraft.torch.search_contrastive import search_contrastive
 from seqgraft.torch.search_groups import search_groups
 from seqgraft.torch.search_rows import search_rows
+from seqgraft.torch.speculation import search_assisted
 from seqgraft.torch.stopping import Stopping
 
 
@@ -36,6 +38,7 @@ class Request:
     record: Record
     streamer: BaseStreamer | None = None
     prompt_mask: Tensor | None = None
+    drafting: Drafting | None = None
 
 
 def _rows(request: Request) -> FoundRows:
@@ -45,6 +48,25 @@ def _rows(request: Request) -> FoundRows:
         request.decoder,
         request.state,
         request.prompt,
+        processors=request.processors,
+        stopping=request.stopping,
+        record=request.record,
+        sample=request.config.do_sample,
+        pad_token_id=request.ids.pad,
+        streamer=request.streamer,
+    )
+
+
+def _assisted(request: Request) -> FoundRows:
+    if request.drafting is None:
+        raise GenerationError("Assisted search needs what drafts its tokens, but there is none.")
+    if request.streamer is not None:
+        request.streamer.put(request.prompt.cpu())
+    return search_assisted(
+        request.decoder,
+        request.state,
+        request.prompt,
+        drafting=request.drafting,
         processors=request.processors,
         stopping=request.stopping,
         record=request.record,
@@ -103,6 +125,7 @@ def _some_beams(search: Callable[..., FoundBeams], request: Request, **own: Any)
 
 
 _SEARCHES: dict[str, Callable[[Request], FoundRows | FoundBeams]] = {
+    "assisted": _assisted,
     "constrained": _constrained,
     "groups": _groups,
     "contrastive": _contrastive,
@@ -120,6 +143,11 @@ class Mode:
     rows_per_source: int
 
     @property
+    def mixes(self) -> bool:
+        """Whether the rows of a source are reordered among themselves."""
+        return self.name not in ("rows", "assisted")
+
+    @property
     def needs_states(self) -> bool:
         """Whether it looks at the decoder's states."""
         return self.name == "contrastive"
@@ -131,6 +159,8 @@ def chosen(config: GenerationConfig, arguments: Mapping[str, Any]) -> Mode:
     Raises GenerationError when they cannot go together.
     """
     name = mode_of(config, arguments)
+    if name == "assisted" and (found := list(clashes(config, arguments))):
+        raise GenerationError(" ".join(found))
     if arguments.get("streamer") is not None and config.num_beams > 1:
         raise GenerationError(f"`streamer` needs `num_beams` to be 1, but it is {config.num_beams}.")
     return Mode(name, _SEARCHES[name], max(config.num_beams, config.num_return_sequences))

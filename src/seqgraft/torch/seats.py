@@ -138,5 +138,6 @@ class Seats:
     def keep(self, sources: Tensor) -> None:
         """Only these sources [left] remain."""
         self._keys, self._shade, self._next = self._keys[sources], self._shade[sources], self._next[sources]
+        self.longest = int(self._next.max())
         if self._pads is not None:
             self._pads = self._pads[sources]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqgraft.generation.streamers import BaseStreamer
-from seqgraft.torch.candidates import Drafts, Proposer
+from seqgraft.torch.candidates import Drafting, Drafts
 from seqgraft.torch.processors import LogitsProcessorList
 from seqgraft.torch.ragged import Texts, asked, processed
 from seqgraft.torch.search import Decoder, FoundRows, Record, State, worth_leaving
@@ -57,7 +57,7 @@ class Speculation:
 
 @dataclass(frozen=True)
 class FoundAssisted(FoundRows):
-    """What `FoundRows` has, and how the drafts did."""
+    """What `FoundRows` has, and how the drafts did; no state, since rows left it at lengths of their own."""
 
     speculation: Speculation = field(default_factory=Speculation)
 
@@ -67,32 +67,30 @@ def search_assisted(
     state: State,
     prompt: Tensor,
     *,
-    rows_per_source: int = 1,
-    proposer: Proposer,
+    drafting: Drafting,
     processors: LogitsProcessorList,
     stopping: Stopping,
     record: Record,
     sample: bool = False,
     pad_token_id: int | None = None,
     streamer: BaseStreamer | None = None,
-    longest: int | None = None,
 ) -> FoundAssisted:
-    """Continue prompt [sources * rows_per_source, time] as `search_rows` does, in fewer passes of the decoder.
+    """Continue prompt [rows, time] as `search_rows` does, in fewer passes of the decoder.
 
     A pass appends each row's newest token and its drafts; the decoder forgets the drafts that were not accepted.
-    `longest` is how long a text, its drafts counted, the models can read.
     """
+    proposer = drafting.proposer
     told = prompt.shape[1]
     most = max(stopping.max_length, told + 1)
     texts = Texts(prompt, most, pad_token_id or 0)
     ends = torch.full_like(texts.lengths, most)
     going = torch.ones_like(texts.live, dtype=torch.bool)  # [live]; the others ended, and wait until leaving pays
     steps, counted = _Steps(record, len(prompt), told), Speculation()
-    new, alike = prompt, told > 1 or rows_per_source > 1  # such a prompt's pass runs once for the rows of a source
+    new, alike = prompt, told > 1 or drafting.rows_per_source > 1  # then the first pass reads the prompt alone
     while True:
         drafts = Drafts.none(texts)
         if not alike:
-            drafts = proposer.propose(texts, torch.where(going, _room(texts, most, longest), 0))
+            drafts = proposer.propose(texts, torch.where(going, _room(texts, most, drafting.longest), 0))
         width = 1 + drafts.ids.shape[1]
         logits, state = _logits(decoder, torch.cat((new, drafts.ids), dim=1) if width > 1 else new, width, state)
         texts.write(drafts.ids, drafts.counts)
@@ -129,7 +127,7 @@ def search_assisted(
     if streamer is not None:
         streamer.end()
     steps.cut(until)
-    return FoundAssisted(texts.ids[:, :until].clone(), state, counted)
+    return FoundAssisted(texts.ids[:, :until].clone(), None, counted)
 
 
 def _room(texts: Texts, most: int, longest: int | None) -> Tensor:
