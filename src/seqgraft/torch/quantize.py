@@ -62,14 +62,14 @@ def _places(model: EncoderDecoderModel, skip: Collection[str]) -> list[tuple[Hal
     """(half, path, full name) of every map and token table to quantise; the bridge has no half.
 
     What stays float: positions and other tables, norms, convolutions, and the maps that choose experts, which few
-    numbers decide. A table that both halves read is as the decoder's is said to be.
+    numbers decide. A table that both halves read is as the decoder's is said to be, and a tied head as its table.
     """
     shared = set(shared_names(model.config, model.encoder, model.decoder))
     unused = set(skip)
     found: list[tuple[Half | None, str, str]] = []
 
-    def kept(name: str) -> bool:
-        matched = {pattern for pattern in skip if fnmatch.fnmatchcase(name, pattern)}
+    def kept(*names: str) -> bool:
+        matched = {pattern for name in names for pattern in skip if fnmatch.fnmatchcase(name, pattern)}
         unused.difference_update(matched)
         return bool(matched)
 
@@ -85,7 +85,8 @@ def _places(model: EncoderDecoderModel, skip: Collection[str]) -> list[tuple[Hal
             if module in routers or path.startswith("pooler.") or (tied and path == "head.output"):
                 continue
             own = f"decoder.{path}" if f"{path}.weight" in shared else f"{side}.{path}"
-            if not kept(own):
+            both = ("decoder.head.output",) if tied and own == "decoder.embed" else ()
+            if not kept(own, *both):
                 found.append((half, path, f"{side}.{path}"))
     if type(model.enc_to_dec_proj) is nn.Linear and not kept(BRIDGE):
         found.append((None, BRIDGE, BRIDGE))
