@@ -15,7 +15,9 @@ NAMES = [
     for name, value in vars(outputs).items()
     if isinstance(value, type) and issubclass(value, outputs.ModelOutput) and name != "ModelOutput"
 ]
-OWN = {"CausalLMOutputWithStreams"}  # the reference's class for ProphetNet alone has other fields
+# The reference's class for ProphetNet alone has other fields; it says nothing of how assisted generation went.
+ASSISTED = {"GenerateAssistedDecoderOnlyOutput", "GenerateAssistedEncoderDecoderOutput"}
+OWN = {"CausalLMOutputWithStreams", *ASSISTED}
 NAMES = [name for name in NAMES if name not in OWN]
 
 
@@ -32,6 +34,12 @@ def test_fields_are_the_references(name):
 def test_further_streams_stand_behind_the_fields_of_one():
     one, more = (fields(getattr(outputs, f"CausalLMOutputWith{end}")) for end in ("CrossAttentions", "Streams"))
     assert [f.name for f in more] == [*(f.name for f in one), "logits_ngram"]
+
+
+@pytest.mark.parametrize("name", sorted(ASSISTED))
+def test_what_assistance_adds_stands_behind_the_fields(name):
+    more, plain = fields(getattr(outputs, name)), fields(getattr(outputs, name.replace("Assisted", "")))
+    assert [f.name for f in more] == [*(f.name for f in plain), "speculation"]
 
 
 def test_attribute_key_and_position_agree():
