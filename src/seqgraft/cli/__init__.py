@@ -7,6 +7,7 @@ import typer
 from seqgraft import __version__
 from seqgraft.cli import compose as compose_command
 from seqgraft.cli import doctor as doctor_command
+from seqgraft.cli import evaluate as evaluate_command
 from seqgraft.cli import flags
 from seqgraft.cli import generate as generate_command
 from seqgraft.cli import inspect as inspect_command
@@ -23,7 +24,7 @@ Results go to standard output, messages to standard error."""
 
 app = typer.Typer(
     name="seqgraft",
-    help="Any pretrained encoder in front of any pretrained decoder: compose, train, generate, inspect.",
+    help="Any pretrained encoder in front of any pretrained decoder: compose, train, evaluate, generate, inspect.",
     epilog=_EPILOG,
     rich_markup_mode="rich",
     no_args_is_help=True,
@@ -61,6 +62,9 @@ app.command("run", epilog=run_command.EPILOG)(
 )
 app.command("generate", epilog=generate_command.EPILOG)(
     guarded(generate_command.generate, running=flags.running, settings=flags.generation)
+)
+app.command("evaluate", epilog=evaluate_command.EPILOG)(
+    guarded(evaluate_command.evaluate, running=flags.running, settings=flags.generation)
 )
 app.command("inspect", epilog=inspect_command.EPILOG)(guarded(inspect_command.inspect))
 app.command("quantize", epilog=quantize_command.EPILOG)(guarded(quantize_command.quantize))

@@ -58,10 +58,7 @@ class Adapted:
 
         Raises MissingExtraError without peft, ConfigurationError when no linear map matches.
         """
-        try:
-            import peft
-        except ImportError as error:
-            raise MissingExtraError("Adapters need peft: pip install 'seqgraft[lora]'.") from error
+        peft = _peft()
         new = {name for name in is_new(model) if model.get_parameter(name).requires_grad}
         held = [
             name
@@ -101,6 +98,17 @@ class Adapted:
 
     def take_back(self, folder: Path) -> None:
         """Add written adapters to the weights of the model that they were taken out of."""
-        import peft
+        take_in(self.model, folder)
 
-        peft.PeftModel.from_pretrained(self.model, str(folder)).merge_and_unload()
+
+def take_in(model: EncoderDecoderModel, folder: Path) -> None:
+    """Add adapters that were written separately to a model's weights. Raises MissingExtraError without peft."""
+    _peft().PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise MissingExtraError("Adapters need peft: pip install 'seqgraft[lora]'.") from error
+    return peft

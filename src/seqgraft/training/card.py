@@ -42,9 +42,17 @@ def text(
         _recipe(settings, lines, about),
         _figures(result, picture),
     ]
+    if settings.get("lora") and settings["lora"]["save"] == "separate":
+        parts.insert(4, _ADAPTER)
     if about.get("command"):
         parts.append(f"## Command\n\n```bash\n{about['command']}\n```")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+_ADAPTER = (
+    'The adapters are in `adapter/` and not in the weights: `peft.PeftModel.from_pretrained(model, "adapter")` puts '
+    "them in."
+)
 
 
 def _header(about: Mapping[str, Any]) -> str:
