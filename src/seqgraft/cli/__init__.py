@@ -64,7 +64,7 @@ app.command("generate", epilog=generate_command.EPILOG)(
     guarded(generate_command.generate, running=flags.running, settings=flags.generation)
 )
 app.command("evaluate", epilog=evaluate_command.EPILOG)(
-    guarded(evaluate_command.evaluate, running=flags.running, settings=flags.generation)
+    guarded(evaluate_command.evaluate, running=evaluate_command.running, settings=flags.generation)
 )
 app.command("inspect", epilog=inspect_command.EPILOG)(guarded(inspect_command.inspect))
 app.command("quantize", epilog=quantize_command.EPILOG)(guarded(quantize_command.quantize))

@@ -32,6 +32,22 @@ def _option(*names: str, panel: str, metavar: str | None = "N", **how: Any) -> A
     return typer.Option(*names, metavar=metavar, rich_help_panel=panel, **how)
 
 
+def running(
+    device: Annotated[
+        str, _option(panel=flags.MODEL, metavar="D", help="cpu, cuda, a GPU's number, or auto.")
+    ] = "auto",
+    dtype: Annotated[
+        str | None,
+        _option(panel=flags.MODEL, metavar="T", help="float32, bfloat16 or float16; by default the checkpoint's."),
+    ] = None,
+    tokenizer: Annotated[
+        str | None, _option(panel=flags.MODEL, metavar="DIR", help="Folder or hub name; by default the model's.")
+    ] = None,
+    batch_size: Annotated[int, _option(panel=flags.MODEL, min=1, help="Texts that run together.")] = 16,
+) -> None:
+    """How the model is loaded and fed."""
+
+
 def evaluate(
     model: Annotated[str, typer.Argument(help="A pair's folder or hub name.", metavar="MODEL")],
     data: Annotated[
@@ -81,9 +97,8 @@ def evaluate(
     if compare is not None:
         others, _, also = _examined(compare, pairs, running, made, how)
         if [pair.place for pair in kept] != [pair.place for pair in also]:
-            fail(
-                f"'{model}' and '{compare}' must read the same pairs, but {len(kept)} and {len(also)} are left of them."
-            )
+            left = f"{len(kept)} and {len(also)} are left of them"
+            fail(f"'{model}' and '{compare}' must read the same pairs, but {left}.")
     found = report(
         measures,
         [pair.source for pair in kept],

@@ -94,6 +94,8 @@ def generate_texts(
     bound = longest(longest_source(model.config.encoder), max_source_length, "max_source_length")
     cut: dict[str, Any] = {} if bound is None else {"truncation": True, "max_length": bound}
     rows = source(list(sources), **cut, return_attention_mask=False, verbose=False)["input_ids"] if sources else []
+    if generation.get("stop_strings") is not None:
+        generation.setdefault("tokenizer", target)
     order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
     pad = source.pad_token_id or 0
     out = [""] * len(rows)
