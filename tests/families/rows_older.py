@@ -58,6 +58,7 @@ _XGLM = {
     "max_position_embeddings": LONGEST,
 }
 _GPT = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": LONGEST}
+_CTRL = {**_GPT, "dff": 44}
 _BIGCODE = {**_GPT, "n_inner": 44, "bos_token_id": None, "eos_token_id": None}
 _BLOOM = {**_SMALL, "hidden_size": 32, "n_layer": 3, "n_head": 4}
 _MPT = {"vocab_size": VOCABULARY, "pad_token_id": 0, "d_model": 32, "n_layers": 3, "n_heads": 4, "max_seq_len": LONGEST}
@@ -224,6 +225,14 @@ ROWS_OLDER = (
         "GPTNeoForCausalLM",
         mend=_mend_neo,
         dropouts=("resid_dropout", "embed_dropout", "attention_dropout"),
+    ),
+    _row("ctrl", "ctrl", _CTRL, "CTRLModel", "CTRLLMHeadModel", dropouts=_PDROPS[:2]),
+    _row(
+        "ctrl-untied",
+        "ctrl",
+        {**_CTRL, "tie_word_embeddings": False, "layer_norm_epsilon": 1e-3},
+        "CTRLModel",
+        "CTRLLMHeadModel",
     ),
     _row("gptj", "gptj", _J, "GPTJModel", "GPTJForCausalLM", grafts=False, dropouts=_PDROPS),
     _row(

@@ -47,6 +47,7 @@ ENTRIES: dict[str, Entry] = {
     "gpt2": Entry("gpt2", "GPT2Config", "GPT2Model", "GPT2LMHeadModel"),
     "gpt_bigcode": Entry("gpt_bigcode", "GPTBigCodeConfig", "GPTBigCodeModel", "GPTBigCodeForCausalLM"),
     "openai-gpt": Entry("openai_gpt", "OpenAIGPTConfig", "OpenAIGPTModel", "OpenAIGPTLMHeadModel"),
+    "ctrl": Entry("ctrl", "CTRLConfig", "CTRLModel", "CTRLLMHeadModel"),
     "gpt_neo": Entry("gpt_neo", "GPTNeoConfig", "GPTNeoModel", "GPTNeoForCausalLM"),
     "gptj": Entry("gptj", "GPTJConfig", "GPTJModel", "GPTJForCausalLM"),
     "gpt_neox": Entry("gpt_neox", "GPTNeoXConfig", "GPTNeoXModel", "GPTNeoXForCausalLM"),
