@@ -11,6 +11,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "seqgraft"
 ROOMS = [
     "errors",
+    "machine",
     "folders",
     "spec",
     "families",

@@ -129,6 +129,25 @@ def test_a_folder_that_does_not_load(seqgraft, folder, tmp_path, what):
         assert report["problems"]
 
 
+def test_which_library_multiplies(seqgraft, folder, monkeypatch):
+    from seqgraft.torch import product
+
+    monkeypatch.delenv("SEQGRAFT_PRODUCT", raising=False)
+    product.library.cache_clear()
+    report = json.loads(seqgraft("inspect", folder, "--json").stdout)
+    assert report["products"] == product.library()
+    for said, words in (("torch", "torch's own library"), ("onednn", "oneDNN, weights packed")):
+        monkeypatch.setenv("SEQGRAFT_PRODUCT", said)
+        product.library.cache_clear()
+        assert words in seqgraft("inspect", folder).stdout
+        assert json.loads(seqgraft("inspect", folder, "--json").stdout)["products"] == product.library() == said
+    monkeypatch.setenv("SEQGRAFT_PRODUCT", "mkl")
+    product.library.cache_clear()
+    assert "must be 'onednn' or 'torch', but is 'mkl'" in seqgraft("inspect", folder).stderr
+    monkeypatch.delenv("SEQGRAFT_PRODUCT")
+    product.library.cache_clear()
+
+
 def test_no_folder(seqgraft, tmp_path):
     done = seqgraft("inspect", tmp_path / "nowhere")
     assert done.exit_code == 1

@@ -75,6 +75,7 @@ def _files(source: str, config: Any) -> tuple[dict[str, Any], list[tuple[str, st
 
 
 def _pair(source: str, config: Any) -> tuple[dict[str, Any], list[Any]]:
+    from seqgraft import machine
     from seqgraft.checkpoints.quantized import quantization
     from seqgraft.cli import parts, tables
 
@@ -83,6 +84,7 @@ def _pair(source: str, config: Any) -> tuple[dict[str, Any], list[Any]]:
     held, facts = _files(source, config)
     ties = {"decoder head and embeddings": bool(pair.decoder.tied_head), "encoder and decoder": bool(pair.shared)}
     report = {"source": source, "kind": "pair", **pair.to_dict(), "ties": ties, **held, "problems": pair.problems}
+    report["products"] = machine.rule() if small is None else None
     report["quantization"] = small
     said = [("ties", ", ".join(name for name, is_so in ties.items() if is_so) or "none")]
     if small is not None:
@@ -91,6 +93,8 @@ def _pair(source: str, config: Any) -> tuple[dict[str, Any], list[Any]]:
     if pair.graft:
         said.append(("graft", ", ".join(f"{name} {value}" for name, value in pair.graft.items())))
     said += [("special ids", tables.ids(pair.special_ids)), tables.memory(pair)]
+    if small is None:
+        said.append(("products on this CPU", machine.description()))
     title = tables.title(source, f": an encoder-decoder of {pair.total:,} parameters")
     return report, [title, tables.halves(pair), tables.numbers(pair, new=False), tables.facts(said + facts)]
 

@@ -6,20 +6,15 @@ in its own layout. Which one is used is a rule, not a measurement, so that two r
 """
 
 import functools
-import os
-import platform
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seqgraft.machine import asked, rule
 from seqgraft.torch.quantized import QuantizedLinear, stacked, unhooked
-
-SETTING = "SEQGRAFT_PRODUCT"
-"""Environment variable that overrides the rule: `onednn` or `torch`."""
 
 Linear = Callable[[Tensor], Tensor]
 
@@ -30,23 +25,11 @@ _LEAST = 1 << 16
 @functools.cache
 def library() -> str:
     """`onednn` where it is the faster library for float32 products on this machine's CPU, else `torch`."""
-    said = os.environ.get(SETTING, "")
-    if said not in ("", "onednn", "torch"):
-        raise ValueError(f"{SETTING} must be 'onednn' or 'torch', but is {said!r}.")
     backends: Any = torch.backends
     there = backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    if said:
-        return said if there else "torch"
-    return "onednn" if there and backends.mkl.is_available() and _vendor() == "AuthenticAMD" else "torch"
-
-
-def _vendor() -> str:
-    listing = Path("/proc/cpuinfo")
-    if listing.exists():
-        for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("vendor_id"):
-                return line.partition(":")[2].strip()
-    return "AuthenticAMD" if "AuthenticAMD" in platform.processor() else ""
+    if asked():
+        return asked() if there else "torch"
+    return "onednn" if there and backends.mkl.is_available() and rule() == "onednn" else "torch"
 
 
 def serves(weight: Tensor) -> bool:
