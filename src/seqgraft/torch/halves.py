@@ -1,7 +1,7 @@
 """The two halves: an encoder, and a causal language model that may see an encoder."""
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -121,6 +121,8 @@ class CausalModel(CausalDecoding, Half, GenerationMixin):
     """A language model of any family: token ids -> logits over the next token, looking at an encoder if it has one."""
 
     side = "decoder"
+    accepts_loss_kwargs: ClassVar[bool] = True
+    """The field's trainers then count a step's tokens and hand `num_items_in_batch` to `forward`."""
 
     def __init__(self, config: PretrainedConfig, *, fill: bool = True) -> None:
         super().__init__(config, fill=fill)

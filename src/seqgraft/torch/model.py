@@ -49,6 +49,8 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
     main_input_name = "input_ids"
     model_type: ClassVar[str | None] = None
     """The one published encoder-decoder that a class of its own is; None is any pair."""
+    accepts_loss_kwargs: ClassVar[bool] = True
+    """The field's trainers then count a step's tokens and hand `num_items_in_batch` to `forward`."""
 
     def __init__(
         self,
