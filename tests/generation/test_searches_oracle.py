@@ -203,7 +203,6 @@ def guided_search(table, other, scale, o):
     if o.beams == 1:
         return search_rows(guide, state, prompt, pad_token_id=o.pad, **settings)
     state = guide.spread(state, o.beams)
-    guide.prompt = prompt.repeat_interleave(o.beams, 0)
     return search_beams(guide, state, guide.prompt, **{**beams_of(o), **settings})
 
 

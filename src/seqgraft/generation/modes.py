@@ -71,6 +71,18 @@ def clashes(config: Any, arguments: Mapping[str, Any] = _NONE) -> Iterator[str]:
         yield f"{asked} needs `top_k` to be at least 2, but it is {config.top_k!r}."
 
 
+def argument_clashes(config: Any, arguments: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence, with both names, for every argument of a call that does not go with the settings."""
+    if arguments.get("streamer") is not None and config.num_beams > 1:
+        for name, only in {"num_return_sequences": 1, "low_memory": False}.items():
+            if getattr(config, name) != only:
+                yield f"`streamer` with beams needs `{name}` to be {only!r}, but it is {getattr(config, name)!r}."
+    if config.guidance_scale in (None, 1.0):
+        for name in ("negative_prompt_ids", "negative_prompt_attention_mask"):
+            if arguments.get(name) is not None:
+                yield f"`{name}` needs `guidance_scale` to be other than 1, but it is {config.guidance_scale!r}."
+
+
 def _asking(config: Any, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for mode, settings in _ASKED.items():
         for name in _ARGUMENTS.get(mode, ()):

@@ -102,6 +102,8 @@ def _single(config: Any) -> Iterator[str]:
     ):
         yield f"`diversity_penalty` must be a number of at least 0, but is {config.diversity_penalty!r}."
     yield from constraint_faults(config)
+    if config.guidance_scale is not None and not _number(config.guidance_scale):
+        yield f"`guidance_scale` must be a number, but is {config.guidance_scale!r}."
     if config.length_penalty is not None and not isinstance(config.length_penalty, (int, float)):
         yield f"`length_penalty` must be a number, but is {config.length_penalty!r}."
     if config.bad_words_ids is not None and not _words(config.bad_words_ids):

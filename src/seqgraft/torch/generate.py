@@ -7,6 +7,7 @@ brings is sorted in `generate_source`, which search runs is decided in `search_c
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,16 +15,23 @@ from torch import Tensor
 
 from seqgraft.generation.config import GenerationConfig
 from seqgraft.generation.outputs import BaseModelOutput
-from seqgraft.generation.resolve import set_lengths, settings_of, special_ids
+from seqgraft.generation.resolve import SpecialIds, set_lengths, settings_of, special_ids
 from seqgraft.generation.stopping import EosTokenCriteria, MaxTimeCriteria
 from seqgraft.generation.streamers import BaseStreamer
 from seqgraft.torch import processors as logits_processors
 from seqgraft.torch import search_choice
 from seqgraft.torch.assistance import Call, drafting_of
-from seqgraft.torch.generate_outputs import output
-from seqgraft.torch.generate_source import encoded_source, position_limit, sorted_arguments
-from seqgraft.torch.search import Decoder, PromptOnce, Record, State
-from seqgraft.torch.search_prompt import first_token, lone_prompt, pair_prompt, repeated
+from seqgraft.torch.generate_outputs import one_after_the_other, output
+from seqgraft.torch.generate_source import Source, Work, encoded_source, position_limit, sorted_arguments
+from seqgraft.torch.guidance import (
+    GuidanceLogitsProcessor,
+    Guided,
+    GuidedState,
+    unconditional_prompt,
+    unconditional_source,
+)
+from seqgraft.torch.search import Decoder, FoundBeams, FoundRows, PromptOnce, Record, State
+from seqgraft.torch.search_prompt import Prompt, first_token, lone_prompt, pair_prompt, repeated
 from seqgraft.torch.source_ids import source_ids
 from seqgraft.torch.stop_strings import stop_strings
 from seqgraft.torch.stopping import Stopping
@@ -66,8 +74,10 @@ class GenerationMixin:
         `kwargs` are settings (fields of `GenerationConfig`), which go over `generation_config`, which goes over the
         model's own; and inputs: `input_ids`, `attention_mask`, `inputs_embeds`, `token_type_ids`, `position_ids`,
         `global_attention_mask` of the source, `encoder_outputs` instead of it, `decoder_input_ids` and
-        `decoder_attention_mask` of a prompt. `prefix_allowed_tokens_fn(source, ids [time])` returns the tokens that may
-        follow; `tokenizer` is the target's, or the pair's, and needed by `stop_strings`.
+        `decoder_attention_mask` of a prompt; with `guidance_scale` also `negative_prompt_ids` and
+        `negative_prompt_attention_mask`: another source, or prompt of a decoder alone, to lead away from.
+        `prefix_allowed_tokens_fn(source, ids [time])` returns the tokens that may follow; `tokenizer` is the
+        target's, or the pair's, and needed by `stop_strings`.
 
         `assistant_model` (a smaller pair or causal model) or `prompt_lookup_num_tokens` drafts tokens that one pass
         checks: greedy results stay the same, sampled ones keep their distribution. One with another vocabulary needs
@@ -79,7 +89,7 @@ class GenerationMixin:
                 raise ValueError("Pass `inputs` or `input_ids` to generate(), not both.")
             given["input_ids"] = inputs
         config = settings_of(call, generation_config, self.generation_config)
-        mode = search_choice.chosen(config, {"streamer": streamer, "assistant_model": assistant_model})
+        mode = search_choice.chosen(config, {"streamer": streamer, "assistant_model": assistant_model, **given})
         pair = bool(getattr(self.config, "is_encoder_decoder", False))
         halves = (self.config, getattr(self.config, "decoder", None)) if pair else (self.config,)
         ids = special_ids(config, call, [half for half in halves if half is not None])
@@ -96,56 +106,84 @@ class GenerationMixin:
 
         prompt_name = "decoder_input_ids" if pair else "input_ids"
         max_length = set_lengths(config, prompt.ids.shape[1], position_limit(halves), prompt_name)
-        rows_per_source = mode.rows_per_source
-        rows = repeated(prompt, rows_per_source)
+        words = source_ids(self.config, given, config, tokenizer)
+        work = Work(source, prompt, words, prefix_allowed_tokens_fn)
+        if config.guidance_scale not in (None, 1.0):
+            work = replace(work, other=self._unconditional(given, work, ids))
         ends = [EosTokenCriteria(ids.eos)] if ids.eos else []
         timers = [MaxTimeCriteria(config.max_time)] if config.max_time is not None else []
         texts = [stop_strings(config.stop_strings, tokenizer)] if config.stop_strings is not None else []
         stopping = Stopping.of(logits_processors.merged([*timers, *texts, *ends], stopping_criteria or ()), max_length)
-        processors = logits_processors.build(
-            config,
-            prompt_length=rows.ids.shape[1],
-            max_length=max_length,
-            eos_token_ids=ids.eos,
-            device=self.device,
-            prompt_mask=rows.mask,
-            source_ids=source_ids(self.config, given, config, tokenizer),
-            custom=logits_processor,
-            prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
-            vocab_size=getattr(halves[-1] or halves[0], "vocab_size", None),
-        )
         details = bool(config.return_dict_in_generate)
-        record = Record(
-            want_scores=details and config.output_scores,
-            want_logits=details and config.output_logits,
-            want_attentions=details and config.output_attentions,
-            want_states=details and config.output_hidden_states,
-            want_cache=details,
-        )
-        decoder, state = self.decoding(
-            source.outputs if source else None,
-            source.mask if source else None,
-            output_attentions=record.want_attentions,
-            output_hidden_states=record.want_states or mode.needs_states,
-            decoder_attention_mask=prompt.mask,
-        )
-        if details:  # what is kept of every step is to the bit what the rows by themselves give
-            state = decoder.spread(state, rows_per_source)
-        elif rows_per_source > 1:
-            decoder = PromptOnce(decoder, rows_per_source, mixing=mode.mixes)
-        drafting = None
-        if mode.name == "assisted":
-            tokenizers = {"tokenizer": tokenizer, "assistant_tokenizer": assistant_tokenizer}
-            arguments = {"assistant_model": assistant_model, **tokenizers}
-            drafting = drafting_of(
-                Call(self, config, given, arguments, source, rows, rows_per_source, processors, stopping)
+        drafters = {
+            "assistant_model": assistant_model,
+            "tokenizer": tokenizer,
+            "assistant_tokenizer": assistant_tokenizer,
+        }
+
+        def search(work: Work) -> tuple[FoundRows | FoundBeams, Record]:
+            rows = repeated(work.prompt, mode.rows_per_source)
+            processors = logits_processors.build(
+                config,
+                prompt_length=rows.ids.shape[1],
+                max_length=max_length,
+                eos_token_ids=ids.eos,
+                device=self.device,
+                prompt_mask=rows.mask,
+                source_ids=work.source_ids,
+                custom=logits_processor,
+                prefix_allowed_tokens_fn=work.allowed,
+                vocab_size=getattr(halves[-1] or halves[0], "vocab_size", None),
             )
-        found = mode.search(
-            search_choice.Request(
-                decoder, state, rows.ids, config, ids, processors, stopping, record, streamer, rows.mask, drafting
+            record = Record(
+                want_scores=details and config.output_scores,
+                want_logits=details and config.output_logits,
+                want_attentions=details and config.output_attentions,
+                want_states=details and config.output_hidden_states,
+                want_cache=details,
             )
-        )
+            decoder, state = self._started(
+                work.source,
+                work.prompt,
+                output_attentions=record.want_attentions,
+                output_hidden_states=record.want_states or mode.needs_states,
+            )
+            if work.other is not None:
+                guided = Guided(decoder, work.other[1].ids)
+                decoder, state = guided, GuidedState(state, self._started(*work.other)[1])
+                processors.insert(0, GuidanceLogitsProcessor(config.guidance_scale, guided))
+            if details:  # what is kept of every step is to the bit what the rows by themselves give
+                state = decoder.spread(state, mode.rows_per_source)
+            elif mode.rows_per_source > 1:
+                decoder = PromptOnce(decoder, mode.rows_per_source, mixing=mode.mixes)
+            drafting = None
+            if mode.name == "assisted":
+                times = mode.rows_per_source
+                drafting = drafting_of(Call(self, config, given, drafters, source, rows, times, processors, stopping))
+            shared = (config, ids, processors, stopping, record, streamer, rows.mask, drafting)
+            return mode.search(search_choice.Request(decoder, state, rows.ids, *shared)), record
+
+        found: FoundRows | FoundBeams
+        if config.low_memory and mode.ranks and len(prompt.ids) > 1:
+            parts = [search(work.of(place)) for place in range(len(prompt.ids))]
+            found, record = one_after_the_other(parts, mode.rows_per_source, ids.pad or 0)
+        else:
+            found, record = search(work)
         return output(found, record, source) if details else found.ids
+
+    def _started(self, source: Source | None, prompt: Prompt, **asked: bool) -> tuple[Decoder, State]:
+        """The decoder and its state before the prompt [sources, time]."""
+        outputs, mask = (source.outputs, source.mask) if source is not None else (None, None)
+        return self.decoding(outputs, mask, decoder_attention_mask=prompt.mask, **asked)
+
+    def _unconditional(self, given: dict[str, Any], work: Work, ids: SpecialIds) -> tuple[Source | None, Prompt]:
+        """What the unconditional branch of guidance reads, and where it starts."""
+        negative = given.get("negative_prompt_ids"), given.get("negative_prompt_attention_mask")
+        if work.source is None:
+            return None, unconditional_prompt(work.prompt, *negative)
+        pad = getattr(getattr(self.config, "encoder", None), "pad_token_id", None)
+        pad = ids.pad if pad is None else pad
+        return unconditional_source(self.encode, work.source, *negative, pad), work.prompt
 
     def compute_transition_scores(
         self,

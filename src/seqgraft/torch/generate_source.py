@@ -11,13 +11,13 @@ from seqgraft.errors import GenerationError
 from seqgraft.generation.config import GenerationConfig
 from seqgraft.generation.outputs import BaseModelOutput
 from seqgraft.generation.resolve import SpecialIds
-from seqgraft.torch.search_prompt import INPUTS, inferred_mask, moved
+from seqgraft.torch.search_prompt import INPUTS, Prompt, inferred_mask, moved
+
+NEGATIVE = ("negative_prompt_ids", "negative_prompt_attention_mask")
 
 # Arguments that the field has and that are not supported yet: None is what a caller that wraps `generate` passes.
 LATER = (
     "synced_gpus",
-    "negative_prompt_ids",
-    "negative_prompt_attention_mask",
     "custom_generate",
     "past_key_values",
 )
@@ -31,6 +31,48 @@ class Source:
     mask: Tensor | None
     sources: int
 
+    def of(self, place: int) -> "Source":
+        """One of the sources alone."""
+        own = slice(place, place + 1)
+        kept = (getattr(self.outputs, name, None) for name in ("last_hidden_state", "hidden_states", "attentions"))
+        return Source(BaseModelOutput(*(_part(value, own) for value in kept)), _part(self.mask, own), 1)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one search is about; `source_ids [sources, time]` only where processors want them.
+
+    `other` is what guidance leads away from: the source and the prompt of the unconditional branch.
+    """
+
+    source: Source | None
+    prompt: Prompt
+    source_ids: Tensor | None = None
+    allowed: Callable[[int, Tensor], Any] | None = None
+    other: tuple[Source | None, Prompt] | None = None
+
+    def of(self, place: int) -> "Work":
+        """One of the sources alone."""
+        own, allowed, other = slice(place, place + 1), self.allowed, self.other
+
+        def prompt_of(prompt: Prompt) -> Prompt:
+            return Prompt(prompt.ids[own], _part(prompt.mask, own))
+
+        return Work(
+            self.source.of(place) if self.source is not None else None,
+            prompt_of(self.prompt),
+            _part(self.source_ids, own),
+            None if allowed is None else lambda _, ids: allowed(place, ids),
+            None if other is None else (other[0] and other[0].of(place), prompt_of(other[1])),
+        )
+
+
+def _part(value: Any, own: slice) -> Any:
+    """Some rows of a tensor, or of each of a tuple of them."""
+    if isinstance(value, tuple):
+        return tuple(_part(one, own) for one in value)
+    return None if value is None else value[own]
+
 
 def sorted_arguments(
     kwargs: dict[str, Any], own: GenerationConfig, given: GenerationConfig | None
@@ -41,7 +83,7 @@ def sorted_arguments(
     """
     inputs, call, unknown = {}, {}, []
     for name, value in kwargs.items():
-        if name in INPUTS:
+        if name in INPUTS or name in NEGATIVE:
             inputs[name] = value
         elif own.has(name) or (given is not None and given.has(name)):
             call[name] = value

@@ -55,7 +55,9 @@ class Guided:
         return self._both(self.decoder.reorder, state, rows)
 
     def spread(self, state: GuidedState, times: int, *, mixing: bool = True) -> GuidedState:
-        """As the decoder's."""
+        """As the decoder's; before the first step, the prompts are spread too."""
+        if self.log_probs is None:
+            self.prompt = self.prompt.repeat_interleave(times, dim=0)
         return self._both(self.decoder.spread, state, times, mixing=mixing)
 
     def keep(self, state: GuidedState, rows: Tensor) -> GuidedState:

@@ -9,7 +9,7 @@ from torch import Tensor
 from seqgraft.errors import GenerationError
 from seqgraft.generation.config import GenerationConfig
 from seqgraft.generation.constraints import constraints_of
-from seqgraft.generation.modes import clashes, mode_of
+from seqgraft.generation.modes import argument_clashes, clashes, mode_of
 from seqgraft.generation.resolve import SpecialIds
 from seqgraft.generation.streamers import BaseStreamer
 from seqgraft.torch.candidates import Drafting
@@ -148,6 +148,11 @@ class Mode:
         return self.name not in ("rows", "assisted")
 
     @property
+    def ranks(self) -> bool:
+        """Whether it keeps several hypotheses of a source."""
+        return self.name in ("beams", "groups", "constrained")
+
+    @property
     def needs_states(self) -> bool:
         """Whether it looks at the decoder's states."""
         return self.name == "contrastive"
@@ -161,6 +166,6 @@ def chosen(config: GenerationConfig, arguments: Mapping[str, Any]) -> Mode:
     name = mode_of(config, arguments)
     if name == "assisted" and (found := list(clashes(config, arguments))):
         raise GenerationError(" ".join(found))
-    if arguments.get("streamer") is not None and config.num_beams > 1:
-        raise GenerationError(f"`streamer` needs `num_beams` to be 1, but it is {config.num_beams}.")
+    if found := list(argument_clashes(config, arguments)):
+        raise GenerationError(" ".join(found))
     return Mode(name, _SEARCHES[name], max(config.num_beams, config.num_return_sequences))

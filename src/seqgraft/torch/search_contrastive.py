@@ -87,8 +87,8 @@ def _directions(step: Step) -> Tensor:
     """The last layer's states [rows, new, width] at length 1."""
     if not step.hidden_states:
         raise ValueError("Contrastive search needs a decoder that gives `hidden_states`, but this one gives none.")
-    last = step.hidden_states[-1]
-    return last / last.norm(dim=2, keepdim=True)
+    last: Tensor = step.hidden_states[-1]
+    return torch.nn.functional.normalize(last, dim=2, eps=0.0)
 
 
 def _one_by_one(decoder: Decoder, state: State, tokens: Tensor) -> tuple[Step, State]:
