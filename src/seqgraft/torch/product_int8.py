@@ -85,6 +85,8 @@ def _as(bias: Tensor | None, x: Tensor) -> Tensor | None:
 
 def _shaped(inner: Callable[[Tensor], Tensor], width: int, x: Tensor) -> Tensor:
     """x [..., in], any floating type -> [..., out] of that type."""
+    if x.dim() == 2 and x.dtype is torch.float32 and 0 < len(x) <= _ROWS:  # a step of decoding
+        return inner(x)
     flat = x.reshape(-1, x.shape[-1]).float()
     rows = flat.shape[0]
     if rows <= _ROWS:
@@ -110,7 +112,7 @@ def _fbgemm(weight: Tensor, scales: Tensor, bias: Tensor | None, largest: int) -
             warnings.simplefilter("ignore")  # torch plans to replace its quantized tensors, from which it packs
             zeros = torch.zeros(len(weight), dtype=torch.long)
             made: Any = torch._make_per_channel_quantized_tensor(weight, scales.double(), zeros, 0)
-            packed = ops.linear_prepack(made, None)
+            packed = ops.linear_prepack(made, bias)
     finally:
         torch.backends.quantized.engine = before
     fixed, ranged = ops.linear_with_input_q_dq_qweight_dq_output_fp32.default, ops.linear_dynamic.default
@@ -120,10 +122,10 @@ def _fbgemm(weight: Tensor, scales: Tensor, bias: Tensor | None, largest: int) -
         """x [rows, in] -> [rows, out]"""
         if len(x) == 1:
             out: Tensor = ranged(x, packed, narrow)
-            return out if bias is None else out.add_(bias)
+            return out
         top = x.abs().amax(-1, keepdim=True)  # a row of zeros gives 0 / 0 here, and 0 times a number below
-        out = fixed(x / top, step, zero, packed).mul_(top)
-        return out if bias is None else out.add_(bias)
+        out = fixed(x / top, step, zero, packed)
+        return out.mul_(top) if bias is None else torch.lerp(bias, out, top, out=out)  # bias + top * (out - bias)
 
     return run
 
