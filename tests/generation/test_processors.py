@@ -26,6 +26,7 @@ def random_scores(seed, rows=4, vocab=VOCAB, spread=3.0):
     scores[1] *= 0.1
     scores[2, ::3] = LOW
     scores[3] = scores[3].round()
+    scores[3, 5:7] = scores[3].max() + 1
     return scores
 
 
@@ -39,6 +40,7 @@ def random_scores(seed, rows=4, vocab=VOCAB, spread=3.0):
         ("MinPLogitsWarper", (0.05,)),
         ("MinPLogitsWarper", (0.9, LOW, 3)),
         ("MinPLogitsWarper", (0.0,)),
+        ("MinPLogitsWarper", (1.0,)),
         ("MinPLogitsWarper", (1.0, -5.0, 999)),
         ("TopHLogitsWarper", (0.4,)),
         ("TopHLogitsWarper", (1.0,)),
@@ -130,7 +132,7 @@ def test_rows_that_remain_are_treated_as_before(index):
     scores = random_scores(5)
     whole = per_row()[index](IDS, scores)
     assert not torch.equal(whole[::2], whole[1::2])
-    for steps in ([[1, 2, 3], [0, 2], [1]], [[3]], [[0, 1, 2, 3], [2, 3]]):
+    for steps in ([[1, 2, 3], [0, 2], [1]], [[3]], [[0, 1, 2, 3], [2, 3]], [[3, 0, 1, 2]]):
         chain, left = LogitsProcessorList([per_row()[index]]), torch.arange(4)
         assert not chain.fixed
         chain(IDS, scores)
