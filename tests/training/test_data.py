@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 
+from seqgraft import AutoTokenizer, EncoderDecoderModel
 from seqgraft.errors import ConfigurationError, DataError
 from seqgraft.training.data import TokenizedPairs
 from seqgraft.training.pairs import Pair, Skipped
 from seqgraft.training.plan import BatchPlan
 from seqgraft.training.special import settle_special_ids
+
+from ..pipelines.test_languages import made as made_of_languages
 
 
 def labels(made, text, **options):
@@ -156,3 +160,23 @@ def test_source_padding_without_a_pad_token(make):
     batch = TokenizedPairs.make([("cat", "a"), ("a", "cat")], made.model, made.tokenizer)[[0, 1]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert torch.equal(batch["labels"] == -100, torch.tensor([[False, False, True, True], [False] * 4]))
+
+
+@pytest.mark.parametrize("cls", ["MBartTokenizer", "NllbTokenizer"])
+def test_targets_are_in_their_language(cls, tmp_path):
+    """As the reference's `text_target` frames them, cut or whole; mBART's end with their language."""
+    folder = made_of_languages(cls, {"MBartTokenizer": "MBart", "NllbTokenizer": "M2M100"}[cls], tmp_path)
+    said = {"MBartTokenizer": ("en_XX", "de_DE"), "NllbTokenizer": ("eng_Latn", "deu_Latn")}[cls]
+    how = {"src_lang": said[0], "tgt_lang": said[1]}
+    theirs = getattr(transformers, cls).from_pretrained(folder, **how)
+    model, ours = EncoderDecoderModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder, **how)
+    pairs = [("the encoder reads", "one token after another"), ("source", "the decoder writes the target")]
+    for most in (None, 5):
+        data = TokenizedPairs.make(pairs, model, ours, max_target_length=most)
+        expected = theirs(text_target=[target for _, target in pairs], truncation=most is not None, max_length=most)
+        for index, ids in enumerate(expected["input_ids"]):
+            assert data[[index]]["labels"][0].tolist() == ids
+            assert data[[index]]["input_ids"][0].tolist() == theirs(pairs[index][0])["input_ids"]
+    if cls == "MBartTokenizer":
+        with pytest.raises(DataError, match="the target must have tokens, but has none"):
+            TokenizedPairs.make([("source", "")], model, ours)

@@ -61,7 +61,8 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
 
     Labels are what `generate` should write after the start id: the target's ids as its tokenizer frames them, without
     a leading id that equals `decoder_start_token_id` (BERT's [CLS], which is given, not written) and with an end id
-    that `generate` stops on (GPT-2's tokenizer adds none). A target that is too long is cut and still ends.
+    that `generate` stops on (GPT-2's tokenizer adds none). A target that is too long is cut and still ends; it is in
+    its tokenizer's `tgt_lang`, where that has languages.
     """
 
     def __init__(self, source_pad: int) -> None:
@@ -104,7 +105,7 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         for chunk in _chunks(pairs):
             texts: dict[str, Any] = {"padding": False, "return_attention_mask": False, "verbose": False}
             own = source([pair.source for pair in chunk], truncation=False, **texts)["input_ids"]
-            other = target([pair.target for pair in chunk], truncation=False, **texts)["input_ids"]
+            other = target(text_target=[pair.target for pair in chunk], truncation=False, **texts)["input_ids"]
             long = [index for index, ids in enumerate(own) if most_source is not None and len(ids) > most_source]
             if long and cuts:  # cut by the tokenizer, which keeps the special tokens at both ends
                 again = [chunk[index].source for index in long]
@@ -123,7 +124,8 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
                     continue
                 if most_target is not None and len(labels) > most_target:
                     made.cut_targets += 1
-                    labels = [*labels[: most_target - bool(ends)], *labels[len(labels) - bool(ends) :]]
+                    kept = _closing(labels, ends)
+                    labels = [*labels[: most_target - kept], *labels[len(labels) - kept :]]
                 made.kept.append(number)
                 made.sources.append(ids)
                 made.targets.append(labels)
@@ -133,6 +135,8 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
 
     def _framed(self, ids: list[int], start: int | None, ends: list[int]) -> list[int]:
         """A target's ids as `generate` should write them, with one end where there is one."""
+        if _closing(ids, ends) > 1:
+            return ids
         first = 1 if len(ids) > 1 and ids[0] == start else 0
         labels = ids[first:]
         end = ends[:1]
@@ -150,10 +154,15 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         return {"input_ids": ids, "attention_mask": mask, "labels": self.targets.padded(indexes, IGNORED)}
 
 
+def _closing(labels: list[int], ends: list[int]) -> int:
+    """How many ids close a target: its end, and the language that some tokenizers write after it (mBART)."""
+    return 2 if len(labels) > 1 and labels[-2] in ends and labels[-1] not in ends else int(bool(ends))
+
+
 def _bad(pair: Pair, ids: list[int], labels: list[int], ends: list[int], most: int | None) -> DataError | None:
     """What keeps a tokenised pair from being trained on."""
     place = pair.place or "A pair"
-    if not ids or len(labels) <= bool(ends):
+    if not ids or len(labels) <= _closing(labels, ends):
         return DataError(f"{place}: the {'target' if ids else 'source'} must have tokens, but has none.")
     if most is not None and len(ids) > most:
         return DataError(
