@@ -25,6 +25,9 @@ class Spelling:
     def __init__(self, texts):
         self.texts = texts
 
+    def __len__(self):
+        return len(self.texts)
+
     def get_vocab(self):
         return {f"{index}": index for index in range(len(self.texts))}
 

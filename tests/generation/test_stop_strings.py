@@ -116,6 +116,19 @@ def test_the_target_of_a_pair_is_taken():
     assert torch.equal(found, StopStringCriteria(target, "st")(ids, None))
 
 
+def test_tables_are_made_once_and_follow_a_vocabulary_that_grows(monkeypatch):
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=word_piece()[0])
+    first = StopStringCriteria(tokenizer, "st")
+    monkeypatch.setattr(type(tokenizer), "get_vocab", None)
+    again = StopStringCriteria(tokenizer, ["st"])
+    assert torch.equal(again._next, first._next)
+    monkeypatch.undo()
+    tokenizer.add_tokens(["xstx"])
+    new = torch.tensor([[tokenizer.convert_tokens_to_ids("xstx")]])
+    assert not first(new, None)
+    assert StopStringCriteria(tokenizer, "st")(new, None)
+
+
 def test_refused():
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=word_piece()[0])
     with pytest.raises(GenerationError, match=r"none of its tokens ends one of \['日本'\]"):

@@ -10,6 +10,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from seqgraft.generation.stopping import StoppingCriteria
 
 _BEFORE = "abcdef"  # a token's text is what it adds to a word: behind one, prefixes such as ## and spaces show
 _REMEMBERED = 8
-_tables: OrderedDict[Any, "_Tables"] = OrderedDict()
+_tables: WeakKeyDictionary[Any, OrderedDict[Any, "_Tables"]] = WeakKeyDictionary()  # of each tokenizer
 
 _BYTE = re.compile("<0x[0-9a-fA-F]{2}>")
 
@@ -41,21 +42,21 @@ class StopStringCriteria(StoppingCriteria):
         if not self.stop_strings or not all(isinstance(text, str) and text for text in self.stop_strings):
             raise GenerationError(f"`stop_strings` must be texts that are not empty, but is {stop_strings!r}.")
         tokenizer = getattr(tokenizer, "target", tokenizer)
-        vocabulary: dict[str, int] = tokenizer.get_vocab()
-        written = _written(tokenizer)
-        key = (tuple(vocabulary.items()), written, self.stop_strings)
-        tables = _tables.pop(key, None)
+        known = _tables.setdefault(tokenizer, OrderedDict())
+        key = (len(tokenizer), self.stop_strings)  # a vocabulary only ever grows
+        tables = known.pop(key, None)
         if tables is None:
+            written = _written(tokenizer)
             needles = [text if written == "characters" else text.encode() for text in self.stop_strings]
-            tables = _Tables([*_texts(tokenizer, vocabulary, written)], needles)
+            tables = _Tables([*_texts(tokenizer, written)], needles)
         if not tables.ends.any():
             raise GenerationError(
                 f"`stop_strings` must be texts that the tokenizer can write, but none of its tokens ends one of "
                 f"{list(self.stop_strings)}."
             )
-        _tables[key] = tables
-        if len(_tables) > _REMEMBERED:
-            _tables.popitem(last=False)
+        known[key] = tables
+        if len(known) > _REMEMBERED:
+            known.popitem(last=False)
         self._kinds, self._next, self._ends = (torch.from_numpy(t) for t in (tables.kinds, tables.next, tables.ends))
         self._longest = max(len(needle) for needle in tables.needles)
 
@@ -161,12 +162,12 @@ def _types(part: Any) -> Iterator[str]:
             yield from _types(inner)
 
 
-def _texts(tokenizer: Any, vocabulary: dict[str, int], written: str) -> Iterator[tuple[int, Text]]:
+def _texts(tokenizer: Any, written: str) -> Iterator[tuple[int, Text]]:
     """Each token's id and what it adds to a text: characters, or bytes in the vocabularies made of bytes."""
     byte_of = _byte_of() if written == "byte_level" else {}
     base = tokenizer.convert_ids_to_tokens(tokenizer(_BEFORE, add_special_tokens=False)["input_ids"])
     before = tokenizer.convert_tokens_to_string(base)
-    for token, index in vocabulary.items():
+    for token, index in tokenizer.get_vocab().items():
         if byte_of and all(character in byte_of for character in token):
             yield index, bytes(byte_of[character] for character in token)
         elif written == "byte_fallback" and _BYTE.fullmatch(token):
