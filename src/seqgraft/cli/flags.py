@@ -46,6 +46,10 @@ def generation(
     stop_strings: Annotated[
         list[str] | None, _option("--stop-string", panel=SEARCH, metavar="TEXT", help="End here. Repeatable.")
     ] = None,
+    prompt_lookup_num_tokens: Annotated[
+        int | None,
+        _option("--prompt-lookup", panel=SEARCH, metavar="N", help="Faster where outputs copy: N tokens at once."),
+    ] = None,
     setting: Annotated[
         list[str] | None,
         _option("--set", panel=SEARCH, metavar="NAME=VALUE", help="Any other setting; VALUE is JSON. Repeatable."),
@@ -77,6 +81,10 @@ def running(
     ] = None,
     tokenizer: Annotated[
         str | None, _option(panel=MODEL, metavar="DIR", help="Folder or hub name; by default the model's.")
+    ] = None,
+    assistant: Annotated[
+        str | None,
+        _option(panel=MODEL, metavar="DIR", help="A smaller model that drafts tokens: faster, the same result."),
     ] = None,
     batch_size: Annotated[int, _option(panel=MODEL, metavar="N", min=1, help="Texts that run together.")] = 1,
     src_lang: Annotated[
@@ -132,6 +140,7 @@ def loaded(task: str, model: str, running: dict[str, Any], settings: dict[str, A
     from seqgraft.pipelines import pipeline
 
     options = {name: running[name] for name in ("tokenizer", "device", "dtype", "batch_size")}
+    options |= {"assistant_model": running["assistant"]} if running["assistant"] is not None else {}
     options |= {name: running[name] for name in ("src_lang", "tgt_lang") if running[name] is not None}
     return pipeline(task, model=model, truncation=not running["no_truncation"], **options, **settings)
 

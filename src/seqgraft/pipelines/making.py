@@ -37,7 +37,8 @@ def pipeline(
             object the place where it is.
         dtype: of the weights (`torch_dtype` is its old name); by default the checkpoint's.
         model_kwargs: more arguments of `from_pretrained`.
-        options: `batch_size` and what else every call does; see `Text2TextGenerationPipeline`.
+        options: `batch_size` and what else every call does; see `Text2TextGenerationPipeline`. An `assistant_model`
+            may be a folder or a name as well: its tokenizer is used where its vocabulary is another one.
 
     Raises ConfigurationError for a task that is none of these, or without a model; TypeError for unknown options.
     """
@@ -74,4 +75,22 @@ def pipeline(
         if given:
             raise ConfigurationError(f"{', '.join(given)} must be left out with a model object, which has its own.")
         device = device if device is not None else device_map
+    if isinstance(options.get("assistant_model"), str | os.PathLike):
+        options |= _assistant(options["assistant_model"], getattr(tokenizer, "target", tokenizer), model.device, more)
     return kind(model, tokenizer, task=task, device=None if named else device, **options)
+
+
+def _assistant(source: str | os.PathLike[str], tokenizer: Any, device: Any, how: dict[str, Any]) -> dict[str, Any]:
+    """The options that an assistant's folder or name stands for; its tokenizer unless the targets' is the same."""
+    from seqgraft.config import AutoConfig
+    from seqgraft.text import AutoTokenizer
+    from seqgraft.torch.auto import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    config = AutoConfig.from_pretrained(source)
+    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    dtype = {"dtype": how["dtype"]} if "dtype" in how else {}
+    made = {"assistant_model": kind.from_pretrained(source, config=config, device_map=device, **dtype)}
+    own = AutoTokenizer.from_pretrained(source)
+    if getattr(own, "target", own).get_vocab() != tokenizer.get_vocab():
+        made["assistant_tokenizer"] = own
+    return made

@@ -23,8 +23,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("seqgraft.pipelines")
 
-_PASSED = ("generation_config", "logits_processor", "prefix_allowed_tokens_fn", "stopping_criteria", "streamer")
+_PASSED = (
+    "assistant_model",
+    "assistant_tokenizer",
+    "generation_config",
+    "logits_processor",
+    "prefix_allowed_tokens_fn",
+    "stopping_criteria",
+    "streamer",
+)
 """Arguments of `generate` that are no settings."""
+_READING = (
+    "stop_strings",
+    "encoder_repetition_penalty",
+    "encoder_no_repeat_ngram_size",
+    "prompt_lookup_num_tokens",
+    "assistant_tokenizer",
+)
+"""What `generate` needs the tokenizer for."""
 _LENGTHS = ("max_length", "max_new_tokens")
 
 
@@ -233,7 +249,7 @@ class Text2TextGenerationPipeline:
         settings = dict(asked.settings)
         if self._special("pad_token_id", settings) is None and self.tokenizer.pad_token_id is not None:
             settings["pad_token_id"] = self.tokenizer.pad_token_id
-        if self._special("stop_strings", settings) is not None:
+        if any(self._special(name, settings) is not None for name in _READING):
             settings["tokenizer"] = self.tokenizer
         return settings
 

@@ -81,7 +81,7 @@ class Translated:
         if int(lengths.max()) >= self.capacity:
             return Drafts.none(texts)
         if self._told is None:
-            self._told = Texts(texts.ids[:, :0], self.capacity, -1)
+            self._told = Texts(texts.ids[:, :0], self.capacity, 0)
         told = self._told
         told.live = texts.live
         told.lengths[told.live] = 0
