@@ -20,6 +20,7 @@ from seqgraft.torch.foreign import as_encoder, can_take_over, detach_from_files,
 from seqgraft.torch.halves import CausalModel, EncoderModel
 from seqgraft.torch.matching import check_kinds
 from seqgraft.torch.special import settle
+from seqgraft.torch.trimming import first_layers
 
 if TYPE_CHECKING:
     from seqgraft.torch.model import EncoderDecoderModel
@@ -71,13 +72,17 @@ def compose(
             names = ", ".join(f"{side}_{name}" for name in sorted(rest))
             raise TypeError(f"{names}: what `{side}_model` is, it is already; change it before it is given.")
     given_encoder, given_decoder = encoder is not None, decoder is not None
+    given = (encoder, own), (decoder, other)
+    layers = [None if model is not None else rest.pop("num_hidden_layers", None) for model, rest in given]
     if encoder is None:
         encoder = _encoder(encoder_source, {**both, **own}, getattr(pair_config, "encoder", None))
+        encoder = encoder if layers[0] is None else first_layers(encoder, layers[0])
     if foreign:
         decoder = taken_over(decoder, encoder, other)
     if decoder is None:
         width = encoder_width(encoder.config)
         decoder = _decoder(decoder_source, {**both, **other}, width, getattr(pair_config, "decoder", None))
+        decoder = decoder if layers[1] is None else first_layers(decoder, layers[1])
     fields = {n: v for n, v in vars(pair_config).items() if n not in ("encoder", "decoder")} if pair_config else {}
     fields = {n: v for n, v in fields.items() if not n.startswith("_") and n not in ("unknown_fields", "name_or_path")}
     config = EncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)

@@ -134,6 +134,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
                 `attn_implementation`, `cache_dir`, ...; and fields of the pair's configuration, `tie_encoder_decoder`
                 among them. `decoder_graft` says how cross-attention enters a family published without it;
                 `tokenizer` and `target_tokenizer` what the special ids are, where nothing else does.
+                `encoder_num_hidden_layers` below the checkpoint's keeps its first layers.
         """
         return compose(cls, encoder_pretrained_model_name_or_path, decoder_pretrained_model_name_or_path, kwargs)
 
