@@ -11,6 +11,8 @@ import transformers
 import seqgraft
 from seqgraft import EncoderDecoderModel
 from seqgraft.torch.halves import EncoderModel
+from seqgraft.training.collator import DataCollatorForSeq2Seq
+from seqgraft.training.loss import token_loss
 
 from ..families.rows import BY_NAME, batch, distance, pad_of, reference_model
 from .pairs import END, PAD, START, labels, target
@@ -189,3 +191,21 @@ def test_fresh_ones_are_drawn() -> None:
     everywhere = model.layers[0].self_attention.everywhere
     assert 0.01 < float(everywhere.query.weight.detach().std()) < 0.03
     assert not everywhere.value.bias.any()
+
+
+def test_a_batch_of_training_says_them(theirs: Any, tmp_path: Path) -> None:
+    """The collator pads the mask, and the training loss reads it."""
+    theirs.save_pretrained(tmp_path)
+    ours = EncoderDecoderModel.from_pretrained(tmp_path)
+    words = {"[UNK]": 0, "[PAD]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
+    features = [
+        {"input_ids": [5, 6, 7, 8, 9], "global_attention_mask": [1, 0, 0, 0, 1], "labels": [5, 6]},
+        {"input_ids": [9, 8, 7], "global_attention_mask": [1, 0, 0], "labels": [7, 8]},
+    ]
+    made = DataCollatorForSeq2Seq(seqgraft.BertTokenizer(vocab=words))(features)
+    assert made["global_attention_mask"].tolist() == [[1, 0, 0, 0, 1], [1, 0, 0, 0, 0]]
+    loss, count = token_loss(ours, made)
+    assert count == 4
+    assert abs(float(loss.detach()) / 4 - theirs(**made).loss.item()) < BOUND * 10
+    unmarked = {name: value for name, value in made.items() if name != "global_attention_mask"}
+    assert abs(float(token_loss(ours, unmarked)[0].detach() - loss.detach())) > 1e-3

@@ -195,8 +195,9 @@ class Calling(Framing):
     ) -> BatchEncoding:
         """Encodings, as a list of dictionaries or a dictionary of rows -> one dictionary of rows of one length.
 
-        Pads `input_ids`, `attention_mask` (made when missing), `token_type_ids`, `special_tokens_mask`; other values
-        stay. Raises TokenizerError without `input_ids` or without a pad token.
+        Pads `input_ids`, `attention_mask` (made when missing), `token_type_ids`, `special_tokens_mask` and
+        Longformer's `global_attention_mask`; other values stay. Raises TokenizerError without `input_ids` or without a
+        pad token.
         """
         if isinstance(encoded_inputs, list | tuple) and encoded_inputs and isinstance(encoded_inputs[0], Mapping):
             encoded_inputs = {key: [example[key] for example in encoded_inputs] for key in encoded_inputs[0]}
@@ -215,7 +216,7 @@ class Calling(Framing):
         single = not isinstance(data[main][0], list | tuple)
         rows = [data] if single else [{k: v[i] for k, v in data.items()} for i in range(len(data[main]))]
         fill = {main: self.pad_token_id or 0, "token_type_ids": self.pad_token_type_id, "special_tokens_mask": 1}
-        fill |= {"attention_mask": 0} if masks else {}
+        fill |= {"global_attention_mask": 0, **({"attention_mask": 0} if masks else {})}
         length = max(len(row[main]) for row in rows) if how.padding == "longest" else how.max_length
         if length is not None and pad_to_multiple_of is not None:
             length = -(-length // pad_to_multiple_of) * pad_to_multiple_of
