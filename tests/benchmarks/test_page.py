@@ -87,6 +87,15 @@ def test_the_page_is_filled_from_files_and_again(tmp_path):
         page.filled("<!-- float32 -->\n<!-- end -->", {"gap": "x"})
 
 
+def test_growth_beside_its_limit():
+    parts = [[{"name": "own past", "read": size, "operations": 0, "products": 0, "others": 0}] for size in (1e6, 2e6)]
+    found = {"size": "a pair", "beams": 4, "tokens": [64, 1024], "seconds": {OURS: [0.002, 0.004]}, "cost": parts}
+    shown = page.growth([found], MACHINE)
+    assert cells(shown, "a pair, 4 beams, limit")[1:] == ["1.00", "2.00"]
+    assert cells(shown, f"a pair, 4 beams, {OURS}")[1:] == ["2.00", "4.00"]
+    assert "1,024" in shown
+
+
 def test_the_page_has_a_place_for_everything_that_is_run():
     text = page.PAGE.read_text()
     derived = {"float32 limits", "int8 limits", "long limits", "gap"}
