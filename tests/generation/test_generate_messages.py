@@ -47,9 +47,9 @@ def fresh():
         ({"inputs_embeds": torch.ones(3, 7, 16)}, GenerationError, "needs one of .* but has both"),
         ({"input_ids": None}, GenerationError, "needs one of `input_ids`, .* but has no source"),
         (
-            {"streamer": TextStreamer(None), "num_beams": 2},
+            {"streamer": TextStreamer(None), "num_beams": 2, "num_return_sequences": 2},
             GenerationError,
-            "`streamer` needs `num_beams` to be 1",
+            "`streamer` with beams needs `num_return_sequences` to be 1, but it is 2",
         ),
         ({"bad_words_ids": [[99]]}, GenerationError, r"below the vocabulary's 24, but are \[99\]"),
         ({"sequence_bias": {(): 1.0}}, GenerationError, "`sequence_bias` must map"),

@@ -147,3 +147,61 @@ def test_criteria_see_scores_only_when_they_are_kept(pair, sources):
     pair[1].generate(**sources, max_new_tokens=2, stopping_criteria=[watch], **kept)
     assert seen[0] is None
     assert [len(s) for s in seen[2:]] == [1, 2]
+
+
+BEAMS = {
+    "beams": {},
+    "early": {"early_stopping": True},
+    "never": {"early_stopping": "never", "length_penalty": 2.0},
+    "short": {"length_penalty": -1.0},
+    "sampled": {"do_sample": True, "top_k": 8},
+    "groups": {"num_beam_groups": 2, "diversity_penalty": 1.0},
+    "constrained": {"force_words_ids": [[7, 8]]},
+}
+
+
+@pytest.mark.parametrize("sources_at_once", [1, 3])
+@pytest.mark.parametrize("name", BEAMS)
+def test_beams_tell_what_all_agree_on(pair, sources, name, sources_at_once):
+    """What was told in time is the beginning of the best rows, and all of it together is these rows."""
+    some = {key: value[:sources_at_once] for key, value in sources.items()}
+    middle = int(pair[1].generate(**sources, max_new_tokens=8, eos_token_id=None)[0, 5])
+    early = 0
+    for ends in ([2, middle], None):
+        for beams in (2, 4):
+            torch.manual_seed(3)
+            settings = {"num_beams": beams, "max_new_tokens": 14, "eos_token_id": ends, **BEAMS[name]}
+            streamer = Counting(pair[1])
+            told = pair[1].generate(**some, streamer=streamer, **settings)
+            streamer.hook.remove()
+            torch.manual_seed(3)
+            if name != "sampled" or sources_at_once == 1:  # sources that leave take no more draws
+                assert torch.equal(pair[1].generate(**some, **settings), told)
+            assert torch.equal(streamer.values[0], told[:, :1])
+            assert torch.equal(torch.stack(streamer.values[1:], dim=1), told[:, 1:])
+            assert streamer.ended == 1
+            early += sum(steps < streamer.steps for steps in streamer.after[1:])
+    assert early > 3 or name == "groups"  # which are made to disagree
+
+
+class Counting(Heard):
+    """Also hears after how many steps of the model each value came."""
+
+    def __init__(self, adapted):
+        super().__init__()
+        self.after, self.steps = [], 0
+        self.hook = adapted.model.register_forward_hook(self._step)
+
+    def _step(self, *arguments):
+        self.steps += 1
+
+    def put(self, value):
+        super().put(value)
+        self.after.append(self.steps)
+
+
+def test_beams_of_one_text_in_words(pair, sources):
+    one = {name: value[:1] for name, value in sources.items()}
+    streamer = TextIteratorStreamer(Pieces(), skip_prompt=True, timeout=20)
+    ids = pair[1].generate(**one, streamer=streamer, max_new_tokens=12, num_beams=3)
+    assert "".join(streamer) == Pieces().decode(ids[0, 1:].tolist())

@@ -6,6 +6,7 @@ sum of log-probabilities / (generated length) ** length_penalty, its end token i
 https://arxiv.org/abs/1609.08144, in the field's simpler form).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -185,14 +186,16 @@ def search_beams(
     fill: int = 0,
     length_penalty: float = 1.0,
     early_stopping: bool | str = False,
+    watch: Callable[[Beams], None] | None = None,
 ) -> FoundBeams:
     """Continue prompt [sources * beams, time], the rows of a source alike; finished rows are filled with `fill`.
 
-    `sample` draws the continuations (without replacement) instead of taking the best.
+    `sample` draws the continuations (without replacement) instead of taking the best. `watch` is shown the beams after
+    every step; no source leaves the batch then.
     """
     held = Beams(prompt, beams, stopping.max_length, fill, length_penalty=length_penalty, early_stopping=early_stopping)
     count = max(2, 1 + len(stopping.eos_token_ids)) * beams
-    leaving = not (record.keeps or processors.fixed or stopping.fixed)
+    leaving = not (watch or record.keeps or processors.fixed or stopping.fixed)
     step, state = decoder.step(prompt, state)
     processors.start()
     while True:
@@ -217,6 +220,8 @@ def search_beams(
         going = None if at_limit else held.advance(candidates)
         if going is None:
             return held.found(returned, state)
+        if watch is not None:
+            watch(held)
         new, rows, changing = going
         if rows is not None:
             state = decoder.reorder(state, rows)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from seqgraft.generation.streamers import BaseStreamer
 from seqgraft.torch.candidates import Drafting
 from seqgraft.torch.processors import LogitsProcessorList
 from seqgraft.torch.search import Decoder, FoundBeams, FoundRows, Record, State
+from seqgraft.torch.search_agreed import Agreed
 from seqgraft.torch.search_beams import search_beams
 from seqgraft.torch.search_constrained import search_constrained
 from seqgraft.torch.search_contrastive import search_contrastive
@@ -108,7 +110,12 @@ def _constrained(request: Request) -> FoundBeams:
 
 
 def _some_beams(search: Callable[..., FoundBeams], request: Request, **own: Any) -> FoundBeams:
-    return search(
+    fill, agreed = request.ids.pad if request.ids.pad is not None else 0, None
+    if request.streamer is not None:
+        agreed = Agreed(request.streamer, request.prompt[:: request.config.num_beams], fill)
+        first_end = next(iter(request.stopping.eos_token_ids), None)
+        own["watch"] = agreed.beams if search is search_beams else partial(agreed.pools, first_end=first_end)
+    found = search(
         request.decoder,
         request.state,
         request.prompt,
@@ -117,11 +124,14 @@ def _some_beams(search: Callable[..., FoundBeams], request: Request, **own: Any)
         processors=request.processors,
         stopping=request.stopping,
         record=request.record,
-        fill=request.ids.pad if request.ids.pad is not None else 0,
+        fill=fill,
         length_penalty=request.config.length_penalty,
         early_stopping=request.config.early_stopping,
         **own,
     )
+    if agreed is not None:
+        agreed.end(found.ids)
+    return found
 
 
 _SEARCHES: dict[str, Callable[[Request], FoundRows | FoundBeams]] = {

@@ -6,7 +6,7 @@ are sorted into banks by how far they are, and the banks take turns, the furthes
 fulfil all constraints are finished; where none can be, the best unfinished ones are returned.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -33,9 +33,11 @@ def search_constrained(
     fill: int = 0,
     length_penalty: float = 1.0,
     early_stopping: bool | str = False,
+    watch: Callable[[list[list[Pool]], Running], None] | None = None,
 ) -> FoundBeams:
     """Continue prompt [sources * beams, time], the rows of a source alike; what a prompt contains counts.
 
+    `watch` is shown the pool of every source after every step.
     Raises GenerationError when a constraint asks for a token that the model does not have.
     """
     rows, start = prompt.shape
@@ -56,6 +58,8 @@ def search_constrained(
         moved = running.advance(_towards(constraints, choices, scores, running, pools))
         if running.length >= stopping.max_length or all(pool.done for pool in pools):
             break
+        if watch is not None:
+            watch([[pool] for pool in pools], running)
         if moved is not None:
             state = decoder.reorder(state, moved)
         new = running.ids[:, -1:]

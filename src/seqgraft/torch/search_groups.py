@@ -3,6 +3,8 @@
 Vijayakumar et al. 2016 (https://arxiv.org/abs/1610.02424), with Hamming diversity as the field has it.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -26,12 +28,13 @@ def search_groups(
     fill: int = 0,
     length_penalty: float = 1.0,
     early_stopping: bool | str = False,
+    watch: Callable[[list[list[Pool]], Running], None] | None = None,
 ) -> FoundBeams:
     """Continue prompt [sources * beams, time], the rows of a source alike; `groups` must divide `beams`.
 
     A step scores all rows at once and then lets one group after the other choose. `processors` see all rows, with two
     more arguments for those that take them: `current_tokens [rows]`, what this step chose so far, and
-    `beam_group_idx`.
+    `beam_group_idx`. `watch` is shown the pools of every source, one a group, after every step.
     """
     size, (rows, start) = beams // groups, prompt.shape
     running = Running(prompt, beams, size)
@@ -58,6 +61,8 @@ def search_groups(
         moved = running.advance(choices)
         if running.length >= stopping.max_length or all(pool.done for of_source in pools for pool in of_source):
             break
+        if watch is not None:
+            watch(pools, running)
         if moved is not None:
             state = decoder.reorder(state, moved)
         new = running.ids[:, -1:]
