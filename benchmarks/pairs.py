@@ -49,7 +49,10 @@ def _bart(**changes: Any) -> Path:
     settings |= {f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in _BART_HALF.items()}
     config = library.BartConfig(**settings, eos_token_id=None, forced_eos_token_id=None, decoder_start_token_id=2)
     place = Path(tempfile.mkdtemp(prefix="seqgraft-benchmark-")) / BART
-    library.BartForConditionalGeneration(config).save_pretrained(place)
+    model = library.BartForConditionalGeneration(config)
+    with torch.no_grad():
+        model.model.shared.weight[2] = 0.0  # the end that CTranslate2 alone must be told not to choose: its logit is 0
+    model.save_pretrained(place)
     return place
 
 
