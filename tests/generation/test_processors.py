@@ -167,6 +167,14 @@ def test_a_table_of_sources_needs_whole_groups_of_rows():
         processors.EncoderRepetitionPenaltyLogitsProcessor(2.0, SOURCE)(IDS[:3], random_scores(0)[:3])
 
 
+def test_rows_that_left_do_not_come_back():
+    processor = processors.EncoderRepetitionPenaltyLogitsProcessor(2.0, SOURCE)
+    processor(IDS, random_scores(0))
+    processor.keep(torch.tensor([1, 2]))
+    with pytest.raises(GenerationError, match="must get the 2 rows that are left, but gets 4"):
+        processor(IDS, random_scores(0))
+
+
 def test_source_ids_that_the_output_layer_lacks_are_passed_over():
     scores = random_scores(0)[:1]
     found = processors.EncoderRepetitionPenaltyLogitsProcessor(2.0, torch.tensor([[999, 3]]))(IDS[:1], scores)

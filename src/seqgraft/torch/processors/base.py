@@ -70,25 +70,28 @@ class RowTable:
     def __init__(self, table: Tensor) -> None:
         self.table = table
         self._held: Tensor | None = None
+        self._left = False  # whether rows have left
 
     def of(self, input_ids: Tensor) -> Tensor:
         """What belongs to each row of ids [rows, time], [rows, ...]."""
         rows = len(input_ids)
-        if self._held is None or len(self._held) != rows:
+        if self._held is None or (len(self._held) != rows and not self._left):
             if rows % len(self.table):
                 raise GenerationError(
                     f"A processor was made for {len(self.table)} sources: the rows must be a multiple, but are {rows}."
                 )
             self._held = self.table.to(input_ids.device).repeat_interleave(rows // len(self.table), dim=0)
+        if len(self._held) != rows:
+            raise GenerationError(f"A processor must get the {len(self._held)} rows that are left, but gets {rows}.")
         return self._held
 
     def keep(self, rows: Tensor) -> None:
         """The rows that remain, by their places until now."""
-        self._held = (self.table if self._held is None else self._held)[rows]
+        self._held, self._left = (self.table if self._held is None else self._held)[rows], True
 
     def start(self) -> None:
         """All rows are there again."""
-        self._held = None
+        self._held, self._left = None, False
 
 
 def merged(made: Sequence[Any], custom: Sequence[Any]) -> list[Any]:
