@@ -51,6 +51,13 @@ def t5() -> Any:
     return seqgraft.T5Config(vocab_size=VOCAB, d_model=16, tie_word_embeddings=False, **sizes, **far, **IDS)
 
 
+def prophetnet() -> Any:
+    sizes = {"num_encoder_layers": 2, "num_decoder_layers": 2, "num_encoder_attention_heads": 2, "ngram": 2}
+    wide = {"encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "num_decoder_attention_heads": 2, "num_buckets": 8}
+    far = {"max_position_embeddings": 64, "relative_max_distance": 16, "tie_word_embeddings": False}
+    return seqgraft.ProphetNetConfig(vocab_size=VOCAB, hidden_size=16, **sizes, **wide, **far, **IDS)
+
+
 def pair(name: str, seed: int = 0) -> EncoderDecoderModel:
     """A pair with large random weights."""
     made = {
@@ -58,12 +65,12 @@ def pair(name: str, seed: int = 0) -> EncoderDecoderModel:
         "bert-gpt2": lambda: EncoderDecoderConfig(encoder=bert(), decoder=gpt2(), **IDS),
         "bert-llama": lambda: EncoderDecoderConfig(encoder=bert(), decoder=llama(), **IDS),
     }
-    wholes = {"bart": (bart, "BartForConditionalGeneration"), "t5": (t5, "T5ForConditionalGeneration")}
+    wholes = {"bart": (bart, "Bart"), "t5": (t5, "T5"), "prophetnet": (prophetnet, "ProphetNet")}
     if name in made:
         model = EncoderDecoderModel(config=made[name]())
     else:
         config, kind = wholes[name]
-        model = model_class(kind)(config())
+        model = model_class(f"{kind}ForConditionalGeneration")(config())
     return spread(model, seed)
 
 
@@ -101,7 +108,7 @@ def sources(rows: int = 5, seed: int = 0) -> dict[str, torch.Tensor]:
     return {"input_ids": ids.masked_fill(mask == 0, PAD), "attention_mask": mask}
 
 
-PAIRS = ("bert-bert", "bert-gpt2", "bert-llama", "bart", "t5")
+PAIRS = ("bert-bert", "bert-gpt2", "bert-llama", "bart", "t5", "prophetnet")
 SETTINGS: list[dict[str, Any]] = [
     {},
     {"no_repeat_ngram_size": 2, "repetition_penalty": 1.3, "min_length": 7},
@@ -133,7 +140,7 @@ def test_greedy_results_are_those_of_the_plain_search(name: str, settings: dict[
         assert torch.equal(alone[0], plain[0, : alone.shape[1]]), kind
         assert found.speculation.accepted <= found.speculation.drafted
         if kind == "near":
-            assert found.speculation.tokens_per_pass > 1.2
+            assert found.speculation.tokens_per_pass > (1.0 if name == "prophetnet" else 1.2)
 
 
 @pytest.mark.parametrize("name", ["bert-bert", "bert-gpt2"])
@@ -207,8 +214,13 @@ def test_rows_of_one_source_are_drawn_by_themselves() -> None:
     torch.manual_seed(0)
     how = {"do_sample": True, "num_return_sequences": 3000, "max_new_tokens": 2, "top_k": 3}
     counts = {}
-    for kind, more in {"plain": {}, **assistants(model)}.items():
-        ids = model.generate(**rows, **how, **more)[:, 1:]
+    for kind, more in {"plain": {}, **assistants(model), "detailed": {"prompt_lookup_num_tokens": 2}}.items():
+        if kind == "detailed":
+            ids = model.generate(**rows, **how, **more, return_dict_in_generate=True, output_scores=True).sequences[
+                :, 1:
+            ]
+        else:
+            ids = model.generate(**rows, **how, **more)[:, 1:]
         ids = torch.nn.functional.pad(ids, (0, 2 - ids.shape[1]))
         counts[kind] = torch.stack(
             [torch.bincount(part[:, 0] * VOCAB + part[:, 1], minlength=VOCAB**2) for part in ids.chunk(2)]

@@ -54,10 +54,10 @@ def drafting_of(call: Call) -> Drafting:
     Raises GenerationError when the settings, the vocabularies or the models do not go together.
     """
     model, lookup = call.arguments.get("assistant_model"), call.config.prompt_lookup_num_tokens
-    times = call.rows_per_source
+    times, together = call.rows_per_source, _together(call.model)
     if model is None:
         size = _setting(call.config, None, "max_matching_ngram_size")
-        return Drafting(PromptLookup(lookup, size, _source_words(call)), _longest(call.model), times)
+        return Drafting(PromptLookup(lookup, size, _source_words(call)), _longest(call.model), times, together)
     if lookup is not None:
         raise GenerationError(
             f"`assistant_model` and `prompt_lookup_num_tokens` ({lookup}) both draft tokens: give one of them."
@@ -74,10 +74,10 @@ def drafting_of(call: Call) -> Drafting:
             f"`assistant_tokenizer` must be given, but they have {own} and {other} tokens."
         )
     if translator is not None:
-        return Drafting(_translated(call, model, translator), _longest(call.model), times)
+        return Drafting(_translated(call, model, translator), _longest(call.model), times, together)
     limits = [limit for limit in (_longest(call.model), _longest(model)) if limit is not None]
     assistant = _assistant(call, model, call.processors, call.stopping, call.rows.mask)
-    return Drafting(assistant, min(limits, default=None), times)
+    return Drafting(assistant, min(limits, default=None), times, together or _together(model))
 
 
 def _assistant(
@@ -197,6 +197,12 @@ def _setting(config: GenerationConfig, further: GenerationConfig | None, name: s
 def _vocabulary(config: Any) -> int | None:
     size: int | None = getattr(config, "vocab_size", None)
     return size
+
+
+def _together(model: Any) -> bool:
+    """Whether rows of the model's decoder must be of one length."""
+    spec = getattr(getattr(model, "decoder", model), "spec", None)
+    return getattr(spec, "streams", None) is not None or getattr(spec, "distances", None) is not None
 
 
 def _longest(model: Any) -> int | None:

@@ -51,11 +51,12 @@ class Proposer(Protocol):
 @dataclass(frozen=True)
 class Drafting:
     """How an assisted search is helped: who drafts, how long a text with its drafts can be read (None: any length),
-    and how many rows of a source start alike."""
+    how many rows of a source start alike, and whether all rows must go on `together`, by what the worst one accepts."""
 
     proposer: Proposer
     longest: int | None = None
     rows_per_source: int = 1
+    together: bool = False
 
 
 class PromptLookup:

@@ -96,6 +96,8 @@ def search_assisted(
         texts.write(drafts.ids, drafts.counts)
         scores = processed(processors, texts, logits, torch.where(going, drafts.counts + 1, 0))
         tokens, accepted = _drawn(scores, drafts) if sample else _chosen(scores, drafts)
+        if drafting.together:
+            accepted = accepted.amin().expand(len(accepted))
         totals = torch.where(going, accepted + 1, 0)
         texts.write(tokens, totals)
         steps.take(texts, logits, scores, totals)
@@ -117,7 +119,7 @@ def search_assisted(
             told = max(told, until)
         if not len(kept):
             break
-        if worth_leaving(len(kept), len(going)):
+        if worth_leaving(len(kept), len(going)) or (drafting.together and len(kept) < len(going)):
             state, unused, going, texts.live = decoder.keep(state, kept), unused[kept], going[kept], texts.live[kept]
             proposer.keep(kept)
         if unused.any():
