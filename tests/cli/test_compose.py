@@ -154,3 +154,34 @@ def test_over_a_pair_with_two_tokenizers(seqgraft, bert, gpt2, tmp_path):
 def test_without_tokenizers(seqgraft, bert, tmp_path):
     assert seqgraft("compose", bert, bert, "-o", tmp_path / "pair", "--no-tokenizers", "--start-id", 2).exit_code == 0
     assert not list((tmp_path / "pair").glob("tokenizer*"))
+
+
+def test_smaller_models(seqgraft, bert, tmp_path):
+    """Fewer layers and only the vocabulary of a file: the folder opens, trains and says what it holds."""
+    from ..pipelines.tiny import TEXTS
+
+    data = tmp_path / "pairs.jsonl"
+    data.write_text("".join(json.dumps({"source": text, "target": "the plant"}) + "\n" for text in TEXTS[:2]))
+    flags = ("--encoder-num-hidden-layers", 1, "--vocabulary-from", data, "--init", "decoder=scratch")
+    done = seqgraft("compose", bert, bert, "-o", tmp_path / "small", *flags, "--json")
+    assert done.exit_code == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert (made["encoder"]["layers"], made["decoder"]["layers"]) == (1, 2)
+    whole = library.AutoTokenizer.from_pretrained(bert)
+    tokenizer = library.AutoTokenizer.from_pretrained(tmp_path / "small")
+    assert made["encoder"]["vocabulary"] == made["decoder"]["vocabulary"] == len(tokenizer) < len(whole)
+    for text in TEXTS[:2]:
+        assert tokenizer.tokenize(text) == whole.tokenize(text)
+    model = library.EncoderDecoderModel.from_pretrained(tmp_path / "small")
+    plain = library.BertModel.from_pretrained(bert)
+    assert torch.equal(model.encoder.layers[0].feed_forward.up.weight, plain.layers[0].feed_forward.up.weight)
+    assert not torch.equal(model.decoder.layers[0].feed_forward.up.weight, plain.layers[0].feed_forward.up.weight)
+    assert made["new"]["feed-forward"] > 0
+    assert made["total"] == model.num_parameters()
+    trained = seqgraft("train", tmp_path / "small", "-d", data, "-o", tmp_path / "out", "--max-steps", 1)
+    assert trained.exit_code == 0, trained.stderr
+    refused = seqgraft("compose", bert, bert, "-o", tmp_path / "no", "--encoder-num-hidden-layers", 9)
+    assert (refused.exit_code, "must be 1 to 2" in refused.stderr) == (1, True)
+    refused = seqgraft("compose", bert, bert, "-o", tmp_path / "no", "--vocabulary-from", data, "--no-tokenizers")
+    assert refused.exit_code == 2
+    assert not (tmp_path / "no").exists()

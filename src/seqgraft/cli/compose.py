@@ -11,6 +11,7 @@ from rich.console import Console
 from seqgraft.cli import flags
 from seqgraft.cli.console import fail, misused, note
 from seqgraft.cli.places import check_folder
+from seqgraft.cli.train_settings import half_of
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -18,9 +19,13 @@ seqgraft compose bert-base-uncased bert-base-uncased --output my-pair
 
 seqgraft compose roberta-base gpt2 -o my-pair --dtype bfloat16
 
-seqgraft compose bert-base-cased Qwen/Qwen3-0.6B -o my-pair --graft-every 2"""
+seqgraft compose bert-base-cased Qwen/Qwen3-0.6B -o my-pair --graft-every 2
+
+seqgraft compose minilm minilm -o small --encoder-num-hidden-layers 3 --decoder-num-hidden-layers 2 \
+--vocabulary-from pairs.jsonl"""
 
 _GRAFT, _IDS = "Cross-attention of a decoder that was published without it", "Special ids"
+_SMALLER = "A smaller model"
 
 
 class Gate(str, Enum):
@@ -60,6 +65,30 @@ def compose(
     eos_id: Annotated[
         int | None, typer.Option(metavar="N", help="Last token of every output.", rich_help_panel=_IDS)
     ] = None,
+    encoder_num_hidden_layers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="The first N layers alone.", rich_help_panel=_SMALLER)
+    ] = None,
+    decoder_num_hidden_layers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="The first N layers alone.", rich_help_panel=_SMALLER)
+    ] = None,
+    vocabulary_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep only the tokens that these pairs use (read as `seqgraft train` does). Repeatable.",
+            rich_help_panel=_SMALLER,
+        ),
+    ] = None,
+    vocabulary_least: Annotated[
+        int, typer.Option(metavar="N", min=1, help="And use N times.", rich_help_panel=_SMALLER)
+    ] = 1,
+    init: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HALF=scratch",
+            help="Random weights for encoder or decoder, to measure what warm-starting does. Repeatable.",
+        ),
+    ] = None,
     pad_token: Annotated[
         str | None,
         typer.Option(
@@ -91,8 +120,20 @@ def compose(
             misused(f"{name} must be an id of the decoder's vocabulary ({pair.decoder.vocabulary}), but is {value}.")
     if pad_token is not None and (pad_id is not None or not tokenizers or encoder == decoder or tie):
         misused("--pad-token is for a decoder with a tokenizer of its own, and without --pad-id.")
+    if vocabulary_from and not tokenizers:
+        misused("--vocabulary-from needs the tokenizers, so --no-tokenizers must be left out.")
+    halves = [half for text in init or () for half in half_of(text)]
+    layers = {
+        "encoder_num_hidden_layers": encoder_num_hidden_layers,
+        "decoder_num_hidden_layers": decoder_num_hidden_layers,
+    }
     tokenizer, told = _tokenizer(encoder, decoder, pad_token) if tokenizers else (None, [])
-    model = _model(encoder, decoder, {"dtype": dtype, "tie_encoder_decoder": tie, "decoder_graft": graft}, given, seed)
+    how = {"dtype": dtype, "tie_encoder_decoder": tie, "decoder_graft": graft}
+    model = _model(encoder, decoder, {**how, **layers}, given, seed)
+    if halves:
+        from seqgraft.training.recipes import start_afresh
+
+        told += [start_afresh(model, half) for half in halves]
     if tokenizer is not None:
         from seqgraft.torch.check_tokens import sides
         from seqgraft.torch.special import settle
@@ -101,7 +142,12 @@ def compose(
         if pad_token is not None:
             told += _room(model, target)
         told.append(settle(model, source, target) or "Special ids: all were set.")
+    if vocabulary_from:
+        tokenizer, lines = _fewer_tokens(model, tokenizer, vocabulary_from, vocabulary_least)
+        told += lines
     _save(model, tokenizer, output)
+    if any(layers.values()) or vocabulary_from:
+        pair = parts.with_new(parts.stored_pair(str(output), model.config), _new(model))
     ids = {name: model.config.special(name) for name in ids}
     new = {"new": pair.new, "new_total": sum(pair.new.values())}
     if json_:
@@ -145,6 +191,26 @@ def _tokenizer(encoder: str, decoder: str, target_pad: str | None = None) -> tup
     return made, told
 
 
+def _new(model: Any) -> Any:
+    """half -> name -> shape of its new tensors."""
+    from seqgraft.training.groups import is_new
+
+    shapes = {name: tuple(model.get_parameter(name).shape) for name in is_new(model)}
+    return {
+        side: {name[len(side) + 1 :]: shape for name, shape in sorted(shapes.items()) if name.startswith(f"{side}.")}
+        for side in ("encoder", "decoder")
+    }
+
+
+def _fewer_tokens(model: Any, tokenizer: Any, files: list[str], least: int) -> tuple[Any, list[str]]:
+    from seqgraft.training.pairs import read_pairs
+    from seqgraft.training.vocabulary import keep_used
+
+    pairs = (pair for file in files for pair in read_pairs(file))
+    tokenizer, told = keep_used(model, tokenizer, pairs, least=least)
+    return tokenizer, [*told, f"{model.num_parameters():,} parameters are left."]
+
+
 def _room(model: Any, target: Any) -> list[str]:
     """Padding of the target's own: its id is set, and its row made where the tables end before it."""
     rows, needed = model.decoder.get_input_embeddings().num_embeddings, target.pad_token_id + 1
@@ -161,7 +227,7 @@ def _model(encoder: str, decoder: str, how: dict[str, Any], ids: dict[str, int],
     from seqgraft.torch.model import EncoderDecoderModel
 
     torch.manual_seed(seed)
-    how = {name: value for name, value in how.items() if value}
+    how = {name: value for name, value in how.items() if value not in (None, False)}
     model = EncoderDecoderModel.from_encoder_decoder_pretrained(encoder, decoder, **how)
     for name, value in ids.items():
         setattr(model.config, name, value)

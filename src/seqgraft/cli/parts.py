@@ -169,6 +169,14 @@ def composed(encoder: str, decoder: str, *, graft: dict[str, Any] | None = None,
     return _pair(config, new, found, (widths[0], widths[1]))
 
 
+def with_new(pair: Pair, new: dict[Side, Table]) -> Pair:
+    """A pair of whose tensors these are told to be new."""
+    halves = {
+        side: replace(getattr(pair, side), new=count(new[side]), new_tensors=grouped(new[side])) for side in SIDES
+    }
+    return replace(pair, encoder=halves["encoder"], decoder=halves["decoder"])
+
+
 def paired(
     encoder: PretrainedConfig, decoder: PretrainedConfig, graft: dict[str, Any] | None = None, tie: bool = False
 ) -> EncoderDecoderConfig:
