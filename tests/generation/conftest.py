@@ -74,6 +74,11 @@ class Adapted(GenerationMixin):
     def keep(self, state, rows):
         return self._rows(state, lambda tensor: tensor[rows])
 
+    def forget(self, state, counts):
+        (count,) = counts.unique().tolist()
+        state.ids = state.ids[:, : state.ids.shape[1] - count]
+        return state
+
     def _rows(self, state, change):
         state.ids, state.mask = (None if kept is None else change(kept) for kept in (state.ids, state.mask))
         if "encoder_outputs" in state.fixed:
