@@ -210,7 +210,7 @@ def test_the_command(make, tmp_path):
     data = tmp_path / "pairs.jsonl"
     data.write_text("".join(json.dumps({"source": s, "target": t}) + "\n" for s, t in sixty_four()), encoding="utf-8")
     base = [sys.executable, "-m", "seqgraft", "train", tmp_path / "pair", "-d", data, "--rows-per-batch", 4]
-    base += ["--epochs", 30, "--checkpoint-every", 1, "--device", "cpu", "--no-check"]
+    base += ["--epochs", 10, "--checkpoint-every", 1, "--device", "cpu", "--no-check"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def begin(out, *flags):
