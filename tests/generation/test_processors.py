@@ -141,6 +141,9 @@ def test_rows_that_remain_are_treated_as_before(index):
             left = left[rows]
             assert torch.equal(chain(IDS[left], scores[left]), whole[left])
         chain.start()
+        chain.keep(torch.tensor([3, 1]))  # at once: the rows of a source are as many as they were
+        assert torch.equal(chain(IDS[[3, 1]], scores[[3, 1]]), whole[[3, 1]])
+        chain.start()
         assert torch.equal(chain(IDS, scores), whole)
 
 

@@ -71,6 +71,7 @@ class RowTable:
         self.table = table
         self._held: Tensor | None = None
         self._left = False  # whether rows have left
+        self._times = 1  # rows of each entry
 
     def of(self, input_ids: Tensor) -> Tensor:
         """What belongs to each row of ids [rows, time], [rows, ...]."""
@@ -80,17 +81,19 @@ class RowTable:
                 raise GenerationError(
                     f"A processor was made for {len(self.table)} sources: the rows must be a multiple, but are {rows}."
                 )
-            self._held = self.table.to(input_ids.device).repeat_interleave(rows // len(self.table), dim=0)
+            self._times = rows // len(self.table)
+            self._held = self.table.to(input_ids.device).repeat_interleave(self._times, dim=0)
         if len(self._held) != rows:
             raise GenerationError(f"A processor must get the {len(self._held)} rows that are left, but gets {rows}.")
         return self._held
 
     def keep(self, rows: Tensor) -> None:
         """The rows that remain, by their places until now."""
-        self._held, self._left = (self.table if self._held is None else self._held)[rows], True
+        held = self.table.to(rows.device).repeat_interleave(self._times, dim=0) if self._held is None else self._held
+        self._held, self._left = held[rows], True
 
     def start(self) -> None:
-        """All rows are there again."""
+        """All rows are there again, as many of each entry as before until ids tell otherwise."""
         self._held, self._left = None, False
 
 
