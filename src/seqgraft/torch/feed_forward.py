@@ -42,7 +42,7 @@ class FeedForward(nn.Module):
         name = self.spec.activation
         if self.fast is not None:
             if self.gate is None:
-                return self.fast["down"](activate(name, self.fast["up"](x)))
+                return self.fast["down"](self.fast["activated"](x))
             gate, up = self.fast["stacked"](x).chunk(2, -1)
             return self.fast["down"](self._gated(gate, up))
         if self.gate is None:

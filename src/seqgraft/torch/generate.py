@@ -21,6 +21,8 @@ from seqgraft.generation.streamers import BaseStreamer
 from seqgraft.torch import processors as logits_processors
 from seqgraft.torch import search_choice
 from seqgraft.torch.assistance import Call, drafting_of
+from seqgraft.torch.custom import own_arguments, run_custom
+from seqgraft.torch.encoding import encoded
 from seqgraft.torch.generate_outputs import one_after_the_other, output
 from seqgraft.torch.generate_source import Source, Work, encoded_source, position_limit, sorted_arguments
 from seqgraft.torch.guidance import (
@@ -30,6 +32,7 @@ from seqgraft.torch.guidance import (
     unconditional_prompt,
     unconditional_source,
 )
+from seqgraft.torch.processors import LogitsProcessorList
 from seqgraft.torch.search import Decoder, FoundBeams, FoundRows, PromptOnce, Record, State
 from seqgraft.torch.search_prompt import Prompt, first_token, lone_prompt, pair_prompt, repeated
 from seqgraft.torch.source_ids import source_ids
@@ -66,6 +69,7 @@ class GenerationMixin:
         tokenizer: Any = None,
         assistant_model: Any = None,
         assistant_tokenizer: Any = None,
+        custom_generate: Callable[..., Any] | None = None,
         **kwargs: Any,
     ) -> Any:
         """Generate ids [batch * num_return_sequences, time], the prompt first; or an output with
@@ -82,7 +86,10 @@ class GenerationMixin:
         `assistant_model` (a smaller pair or causal model) or `prompt_lookup_num_tokens` drafts tokens that one pass
         checks: greedy results stay the same, sampled ones keep their distribution. One with another vocabulary needs
         `tokenizer` and `assistant_tokenizer`, its own; so does lookup in a source of another one (the encoder's).
+
+        `custom_generate` is a search of your own (`seqgraft.torch.custom`); what it returns is returned.
         """
+        own = own_arguments(custom_generate, kwargs)
         given, call = sorted_arguments(kwargs, self.generation_config, generation_config)
         if inputs is not None:
             if given.get("input_ids") is not None:
@@ -97,7 +104,7 @@ class GenerationMixin:
         if pair:
             start = first_token(ids)  # before the encoder runs: a missing one is an error
             encoder_config = getattr(self.config, "encoder", None)
-            source = encoded_source(self.encode, given, config, ids, encoder_config=encoder_config, device=self.device)
+            source = encoded_source(self._encode, given, config, ids, encoder_config=encoder_config, device=self.device)
             prompt = pair_prompt(given, start, source.sources, self.device)
         else:
             prompt = lone_prompt(given, ids, self.device)
@@ -121,9 +128,9 @@ class GenerationMixin:
             "assistant_tokenizer": assistant_tokenizer,
         }
 
-        def search(work: Work) -> tuple[FoundRows | FoundBeams, Record]:
+        def prepared(work: Work) -> tuple[Prompt, LogitsProcessorList]:
             rows = repeated(work.prompt, mode.rows_per_source)
-            processors = logits_processors.build(
+            return rows, logits_processors.build(
                 config,
                 prompt_length=rows.ids.shape[1],
                 max_length=max_length,
@@ -135,6 +142,14 @@ class GenerationMixin:
                 prefix_allowed_tokens_fn=work.allowed,
                 vocab_size=getattr(halves[-1] or halves[0], "vocab_size", None),
             )
+
+        if custom_generate is not None:
+            own |= {"streamer": streamer} if streamer is not None else {}
+            rows, processors = prepared(work)
+            return run_custom(custom_generate, self, rows, source, config, ids, processors, stopping, own)
+
+        def search(work: Work) -> tuple[FoundRows | FoundBeams, Record]:
+            rows, processors = prepared(work)
             record = Record(
                 want_scores=details and config.output_scores,
                 want_logits=details and config.output_logits,
@@ -171,6 +186,10 @@ class GenerationMixin:
             found, record = search(work)
         return output(found, record, source) if details else found.ids
 
+    def _encode(self, **inputs: Any) -> BaseModelOutput:
+        """The encoder's states, without what padding costs."""
+        return encoded(self.encode, getattr(self, "encoder", None), **inputs)
+
     def _started(self, source: Source | None, prompt: Prompt, **asked: bool) -> tuple[Decoder, State]:
         """The decoder and its state before the prompt [sources, time]."""
         outputs, mask = (source.outputs, source.mask) if source is not None else (None, None)
@@ -183,7 +202,7 @@ class GenerationMixin:
             return None, unconditional_prompt(work.prompt, *negative)
         pad = getattr(getattr(self.config, "encoder", None), "pad_token_id", None)
         pad = ids.pad if pad is None else pad
-        return unconditional_source(self.encode, work.source, *negative, pad), work.prompt
+        return unconditional_source(self._encode, work.source, *negative, pad), work.prompt
 
     def compute_transition_scores(
         self,

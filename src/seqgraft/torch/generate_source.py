@@ -18,7 +18,6 @@ NEGATIVE = ("negative_prompt_ids", "negative_prompt_attention_mask")
 # Arguments that the field has and that are not supported yet: None is what a caller that wraps `generate` passes.
 LATER = (
     "synced_gpus",
-    "custom_generate",
     "past_key_values",
 )
 
@@ -136,7 +135,12 @@ def encoded_source(
     states = outputs.last_hidden_state
     if mask is not None and tuple(mask.shape) != tuple(states.shape[:2]):
         raise GenerationError(f"`attention_mask` must be {list(states.shape[:2])}, but is {list(mask.shape)}.")
-    return Source(outputs, moved(mask, device), len(states))
+    mask = moved(mask, device)
+    if mask is not None and given.get("encoder_outputs") is None and not config.return_dict_in_generate:
+        longest = int((mask != 0).any(0).nonzero().amax()) + 1 if bool((mask != 0).any()) else states.shape[1]
+        if longest < states.shape[1]:  # nobody sees what follows, and every step would pay for it
+            outputs, mask = BaseModelOutput(states[:, :longest].contiguous()), mask[:, :longest]
+    return Source(outputs, mask, len(states))
 
 
 def _only_given(given: dict[str, Any], names: tuple[str, ...], device: torch.device) -> dict[str, Tensor]:

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from seqgraft.torch.attention import Attention, View, attend
 from seqgraft.torch.cache import LayerCache
-from seqgraft.torch.feed_forward import FeedForward, activate
+from seqgraft.torch.feed_forward import FeedForward
 from seqgraft.torch.layers import Layer
 from seqgraft.torch.norm import Norm
-from seqgraft.torch.product import Linear, fused
+from seqgraft.torch.product import Linear
 from seqgraft.torch.rotary import Rotation
 
 Kept = tuple[Tensor, Tensor]
@@ -131,10 +131,10 @@ def _norm(norm: Norm | None) -> Block:
 
 
 def _feed_forward(forward: FeedForward, maps: Maps) -> Block:
-    down, name = maps["down"], forward.spec.activation
+    down = maps["down"]
     if forward.gate is None:
-        up = fused(maps["up"], name, lambda x: activate(name, x))
-        return lambda x: down(up(x))
+        activated = maps["activated"]
+        return lambda x: down(activated(x))
     stacked, gated = maps["stacked"], forward._gated
     return lambda x: down(gated(*stacked(x).chunk(2, -1)))
 

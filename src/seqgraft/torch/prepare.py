@@ -13,10 +13,11 @@ from typing import cast
 from torch import nn
 
 from seqgraft.torch.attention import Attention
-from seqgraft.torch.feed_forward import FeedForward
+from seqgraft.torch.feed_forward import FeedForward, activate
 from seqgraft.torch.layers import Layer
 from seqgraft.torch.lean import Step, lean
-from seqgraft.torch.product import Linear, preparable, prepared
+from seqgraft.torch.product import Linear, fused, preparable, prepared
+from seqgraft.torch.residence import Residence
 from seqgraft.torch.stack import Head, Stack
 
 Holder = Attention | FeedForward | Head
@@ -33,19 +34,29 @@ class Prepared:
 
 _kept: "weakref.WeakKeyDictionary[Stack, Prepared]" = weakref.WeakKeyDictionary()
 
+_ROWS = 4
+"""Rows of a product that the weights of a decoder are packed for; the layout serves others as well."""
 
-def prepare(stack: Stack) -> Prepared:
-    """What is prepared of a stack, made anew only when a parameter was replaced, moved or written to."""
+
+def prepare(stack: Stack, rows: int = _ROWS) -> Prepared:
+    """What is prepared of a stack, made anew only when a parameter was replaced, moved or written to.
+
+    Weights are packed for products of about so many `rows`. Those that were mapped from a file are let go of: what
+    computes with them now is the packed copy.
+    """
     now = _signature(stack)
     held = _kept.get(stack)
     if held is None or held.signature != now:
         _kept.pop(stack, None)
         held = Prepared(now)
+        files = Residence()
         for module in stack.modules():
             if isinstance(module, (Attention, FeedForward, Head)):
-                maps = _maps(module)
+                maps = _maps(module, rows)
                 if maps:
                     held.maps[module] = maps
+                    for parameter in module.parameters():
+                        files.let_go(parameter)
         held.steps = [lean(cast("Layer", layer), held.maps) for layer in stack.layers]
         _kept[stack] = held
     return held
@@ -76,7 +87,7 @@ def _signature(stack: Stack) -> tuple[tuple[int, int, int], ...]:
     return tensors + modules
 
 
-def _maps(module: Holder) -> dict[str, Linear]:
+def _maps(module: Holder, rows: int) -> dict[str, Linear]:
     if isinstance(module, Attention):
         groups = {"query": ["query"], "output": ["output"]}
         if module.spec.memory_width is None:
@@ -88,4 +99,8 @@ def _maps(module: Holder) -> dict[str, Linear]:
     linears = {name: [getattr(module, part) for part in parts] for name, parts in groups.items()}
     if not all(preparable(one) for several in linears.values() for one in several):
         return {}
-    return {name: prepared(several) for name, several in linears.items()}
+    maps = {name: prepared(several, rows) for name, several in linears.items()}
+    if isinstance(module, FeedForward) and module.gate is None:
+        name = module.spec.activation
+        maps["activated"] = fused(maps.pop("up"), name, lambda x: activate(name, x))
+    return maps

@@ -171,7 +171,10 @@ class Stack(nn.Module):
             own = layer.spec.self_attention
             kept = cache.memory[index] if cache is not None else None
             if kept is None and memory.states is not None and layer.look is not None and cache is not None:
-                kept = cache.memory[index] = layer.look.remember(memory.states)
+                made = layer.look.remember(memory.states)
+                # Every step reads them, head by head.
+                kept = made if torch.is_grad_enabled() else (made[0].contiguous(), made[1].contiguous())
+                cache.memory[index] = kept
             view = views[own.window]
             if own.sparse is not None and x.shape[1] > own.sparse.full:
                 drawn_by = index if self.training else None
