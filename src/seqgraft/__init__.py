@@ -14,6 +14,7 @@ _ROOMS: dict[str, str] = {
     "spec": "Graft",
     "generation": "BaseStreamer EosTokenCriteria GenerationConfig MaxLengthCriteria MaxTimeCriteria StoppingCriteria "
     "StoppingCriteriaList TextIteratorStreamer TextStreamer WatermarkingConfig",
+    "generation.constraints": "Constraint ConstraintListState DisjunctiveConstraint PhrasalConstraint",
     "generation.outputs": "BaseModelOutput BaseModelOutputWithPooling CausalLMOutputWithCrossAttentions "
     "GenerateBeamDecoderOnlyOutput GenerateBeamEncoderDecoderOutput GenerateDecoderOnlyOutput "
     "GenerateEncoderDecoderOutput ModelOutput Seq2SeqLMOutput",

@@ -1,6 +1,12 @@
 """What to generate, not how: settings, stopping criteria, streamers and outputs, in no framework's words."""
 
 from seqgraft.generation.config import GenerationConfig
+from seqgraft.generation.constraints import (
+    Constraint,
+    ConstraintListState,
+    DisjunctiveConstraint,
+    PhrasalConstraint,
+)
 from seqgraft.generation.stopping import (
     EosTokenCriteria,
     MaxLengthCriteria,
@@ -13,10 +19,14 @@ from seqgraft.generation.watermarking import WatermarkingConfig
 
 __all__ = [
     "BaseStreamer",
+    "Constraint",
+    "ConstraintListState",
+    "DisjunctiveConstraint",
     "EosTokenCriteria",
     "GenerationConfig",
     "MaxLengthCriteria",
     "MaxTimeCriteria",
+    "PhrasalConstraint",
     "StoppingCriteria",
     "StoppingCriteriaList",
     "TextIteratorStreamer",
