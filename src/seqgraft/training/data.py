@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -18,42 +19,12 @@ from seqgraft.text.pairing import PairTokenizer
 from seqgraft.text.tokenizer import Tokenizer
 from seqgraft.torch.loss import IGNORED
 from seqgraft.torch.model import EncoderDecoderModel
+from seqgraft.training.ahead import ahead
 from seqgraft.training.pairs import Pair, Skipped
 from seqgraft.training.special import end_ids, sides
+from seqgraft.training.store import Rows
 
 _CHUNK = 2000
-
-
-class Rows:
-    """Many rows of ids of unequal length in one flat array."""
-
-    def __init__(self) -> None:
-        self._flat = array("i")
-        self._ends = array("q", [0])
-
-    def append(self, ids: Sequence[int]) -> None:
-        """Add one row."""
-        self._flat.extend(ids)
-        self._ends.append(len(self._flat))
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, index: int) -> np.ndarray[Any, np.dtype[np.int32]]:
-        return np.frombuffer(self._flat, np.int32)[self._ends[index] : self._ends[index + 1]]
-
-    def lengths(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The length of every row."""
-        ends = np.frombuffer(self._ends, np.int64)
-        return ends[1:] - ends[:-1]
-
-    def padded(self, indexes: Sequence[int], fill: int) -> Tensor:
-        """Rows -> ids [rows, longest], filled on the right."""
-        rows = [self[index] for index in indexes]
-        out = np.full((len(rows), max(map(len, rows))), fill, np.int64)
-        for place, row in zip(out, rows, strict=True):
-            place[: len(row)] = row
-        return torch.from_numpy(out)
 
 
 class TokenizedPairs(Dataset[dict[str, Tensor]]):
@@ -65,13 +36,15 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
     its tokenizer's `tgt_lang`, where that has languages.
     """
 
-    def __init__(self, source_pad: int) -> None:
-        self.sources, self.targets = Rows(), Rows()
+    def __init__(self, source_pad: int, folder: Path | None = None) -> None:
+        self.sources, self.targets = Rows(folder), Rows(folder)
         self.source_pad = source_pad
         self.cut_sources = self.cut_targets = 0
         """How many were longer than asked for."""
         self.kept = array("q")
         """Which of the pairs that came in these are, in order."""
+        self._lines = array("q")
+        self._files: list[tuple[int, str]] = []
 
     @classmethod
     def make(
@@ -83,8 +56,12 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         max_source_length: int | None = None,
         max_target_length: int | None = None,
         skipped: Skipped | None = None,
+        folder: Path | None = None,
     ) -> TokenizedPairs:
         """Tokenise pairs, each side with its own tokenizer; `pairs` is read once and need not fit in memory.
+
+        A thread reads and tokenises, on all cores, while this one frames what it gave; ids beyond 64 MiB a side go to
+        a mapped file in `folder` (`store.Rows`).
 
         Lengths count tokens, special ones included. What is longer than a maximum is cut, and a maximum is at most
         what the model has positions for; without one a source that is longer than those positions is bad. The special
@@ -99,13 +76,18 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         most_target = longest(positions.longest if positions else None, max_target_length, "max_target_length")
         start, ends = model.config.special("decoder_start_token_id"), end_ids(model)
         pad = source.pad_token_id
-        made = cls(pad if pad is not None else 0)
+        made = cls(pad if pad is not None else 0, folder)
         cuts = max_source_length is not None
         number = -1
-        for chunk in _chunks(pairs):
-            texts: dict[str, Any] = {"padding": False, "return_attention_mask": False, "verbose": False}
-            own = source([pair.source for pair in chunk], truncation=False, **texts)["input_ids"]
-            other = target(text_target=[pair.target for pair in chunk], truncation=False, **texts)["input_ids"]
+        texts: dict[str, Any] = {"padding": False, "return_attention_mask": False, "verbose": False}
+
+        def tokenised() -> Iterator[tuple[list[Pair], list[list[int]], list[list[int]]]]:
+            for chunk in _chunks(pairs):
+                own = source([pair.source for pair in chunk], truncation=False, **texts)["input_ids"]
+                other = target(text_target=[pair.target for pair in chunk], truncation=False, **texts)["input_ids"]
+                yield chunk, own, other
+
+        for chunk, own, other in ahead(tokenised(), 2):
             long = [index for index, ids in enumerate(own) if most_source is not None and len(ids) > most_source]
             if long and cuts:  # cut by the tokenizer, which keeps the special tokens at both ends
                 again = [chunk[index].source for index in long]
@@ -127,6 +109,7 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
                     kept = _closing(labels, ends)
                     labels = [*labels[: most_target - kept], *labels[len(labels) - kept :]]
                 made.kept.append(number)
+                made._note_place(pair.place)
                 made.sources.append(ids)
                 made.targets.append(labels)
         if not len(made):
@@ -143,6 +126,28 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         if ends and labels and labels[-1] in ends:
             end = [labels.pop()]
         return labels + end
+
+    def _note_place(self, place: str) -> None:
+        file, _, line = place.rpartition(":")
+        known = bool(file) and line.isdecimal()
+        if not self._files or self._files[-1][1] != file:
+            self._files.append((len(self._lines), file if known else ""))
+        self._lines.append(int(line) if known else -1)
+
+    def place(self, index: int) -> str:
+        """Where a pair stands, "file:line"; its number where it came without a place."""
+        file = self._files[bisect.bisect_right(self._files, index, key=lambda held: held[0]) - 1][1]
+        return f"{file}:{self._lines[index]}" if self._lines[index] >= 0 else f"pair {self.kept[index] + 1}"
+
+    def some(self, indexes: Sequence[int]) -> TokenizedPairs:
+        """These pairs alone, in this order."""
+        made = TokenizedPairs(self.source_pad)
+        for index in indexes:
+            made.kept.append(self.kept[index])
+            made._note_place(self.place(index))
+            made.sources.append(self.sources[index].tolist())
+            made.targets.append(self.targets[index].tolist())
+        return made
 
     def __len__(self) -> int:
         return len(self.sources)

@@ -127,9 +127,8 @@ def digest(data: TokenizedPairs) -> str:
     """A hash of all ids, in their order."""
     found = hashlib.sha256()
     for rows in (data.sources, data.targets):
-        found.update(rows.lengths().tobytes())
-        for index in range(len(rows)):
-            found.update(rows[index].tobytes())
+        for piece in rows.pieces():
+            found.update(piece)
     return found.hexdigest()[:16]
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,9 @@ class Pair:
     """Where it stands, "file:line", for messages."""
 
 
+_COUNTING = threading.Lock()
+
+
 @dataclass
 class Skipped:
     """Pairs that were left out because something is wrong with them, where that was asked for."""
@@ -32,10 +36,11 @@ class Skipped:
     """What was wrong with the first ones, each with its file and line."""
 
     def add(self, error: DataError) -> None:
-        """Count one more."""
-        self.count += 1
-        if len(self.first) < 3:
-            self.first.append(str(error))
+        """Count one more; those who read and those who tokenise are two threads."""
+        with _COUNTING:
+            self.count += 1
+            if len(self.first) < 3:
+                self.first.append(str(error))
 
     def __str__(self) -> str:
         more = [f"{self.count - len(self.first):,} more"] if self.count > len(self.first) else []

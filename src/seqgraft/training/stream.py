@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
 from seqgraft.torch.loss import IGNORED
+from seqgraft.training.ahead import ahead
 from seqgraft.training.data import TokenizedPairs
 from seqgraft.training.plan import BatchPlan
-
-T = TypeVar("T")
 
 _AHEAD = 4
 """Batches that are ready before they are asked for."""
@@ -86,48 +83,3 @@ class Stream:
 def steps_of(plan: BatchPlan, accumulate: int, world: int) -> int:
     """Optimizer steps of an epoch."""
     return -(-len(plan) // (accumulate * world))
-
-
-class _End:
-    """The end of what a thread makes, and the error that ended it."""
-
-    def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error
-
-
-def ahead(source: Iterator[T], count: int) -> Iterator[T]:
-    """The same items, made by a thread, up to `count` of them before they are asked for.
-
-    An error of `source` is raised where its item would have been; who stops early ends the thread.
-    """
-    ready: queue.Queue[T | _End] = queue.Queue(count)
-    over = threading.Event()
-
-    def put(item: T | _End) -> bool:
-        while not over.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def make() -> None:
-        try:
-            for item in source:
-                if not put(item):
-                    return
-            put(_End())
-        except BaseException as error:
-            put(_End(error))
-
-    thread = threading.Thread(target=make, name="seqgraft-batches", daemon=True)
-    thread.start()
-    try:
-        while not isinstance(item := ready.get(), _End):
-            yield item
-        if item.error is not None:
-            raise item.error
-    finally:
-        over.set()
-        thread.join()

@@ -227,7 +227,7 @@ def train(
     notes = [note for note in (settle_special_ids(model, tokenizer), _widen(model)) if note]
     skipped = skip_bad if isinstance(skip_bad, Skipped) else Skipped() if skip_bad else None
     cut: dict[str, Any] = {"max_source_length": max_source_length, "max_target_length": max_target_length}
-    cut["skipped"] = skipped
+    cut |= {"skipped": skipped, "folder": _disk(output)}
     data = TokenizedPairs.make(train_pairs, model, tokenizer, **cut)
     held_out = [] if valid_pairs is None else [p if isinstance(p, Pair) else Pair(*p) for p in valid_pairs]
     valid = None if valid_pairs is None else TokenizedPairs.make(held_out, model, tokenizer, **cut)
@@ -363,6 +363,14 @@ def _valid_loss(model: EncoderDecoderModel, valid: TokenizedPairs | None, valida
 
 _UNWRITTEN = {"output", "valid_pairs", "progress", "tensorboard", "about", "tell"}
 _SETTINGS = frozenset(train.__kwdefaults__ or {}) - _UNWRITTEN
+
+
+def _disk(output: str | os.PathLike[str] | None) -> Path | None:
+    """A folder on the disk that is written in the end."""
+    if output is None:
+        return None
+    place = Path(output).expanduser().absolute()
+    return next(folder for folder in (place, *place.parents) if folder.is_dir())
 
 
 def _widen(model: EncoderDecoderModel) -> str | None:
