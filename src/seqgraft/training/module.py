@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from seqgraft.errors import SeqgraftError
 from seqgraft.torch.model import EncoderDecoderModel
+from seqgraft.training.broken import MOST_SKIPPED, NotFiniteError
 from seqgraft.training.groups import Rate, factors, rate_groups
 from seqgraft.training.loss import token_loss
 from seqgraft.training.schedule import Budget, Decay
@@ -39,8 +40,11 @@ class Seq2SeqModule(lightning.LightningModule):
         adam_beta2: float = 0.98,
         z_loss: float = 0.0,
         seed: int = 0,
+        skip_broken: bool = False,
     ) -> None:
         super().__init__()
+        self.skip_broken, self.broken, self.broken_in_a_row = skip_broken, 0, 0
+        """Whether steps without a finite loss are left out, and how many were."""
         self.model = model
         self.budget = budget
         self.rates: dict[str, Any] = {"rate": learning_rate, "new_rate": new_learning_rate, "rates": rates}
@@ -101,10 +105,14 @@ class Seq2SeqModule(lightning.LightningModule):
             torch.distributed.all_reduce(told)
             loss, self.interrupted, self.budget.agreed = float(told[0]), bool(told[1] > 0), float(told[2])
         if not math.isfinite(loss):
-            raise SeqgraftError(
-                f"The loss must be a finite number, but is {loss} at step {self.global_step + 1}. A lower learning "
-                "rate or float32 may help; nothing was saved."
-            )
+            self.broken, self.broken_in_a_row = self.broken + 1, self.broken_in_a_row + 1
+            if not self.skip_broken or self.broken_in_a_row > MOST_SKIPPED:
+                raise NotFiniteError(loss, self.global_step + 1)
+            for parameter in self.model.parameters():  # no gradient, no step
+                parameter.grad = None
+            loss, self.last = 0.0, (0.0, 0, self.last[2])
+        else:
+            self.broken_in_a_row = 0
         self._sum, self.stepped = None, True
         self.last = loss, *self.last[1:]
 

@@ -19,6 +19,7 @@ from seqgraft.torch.model import EncoderDecoderModel
 from seqgraft.torch.pretrained import as_dtype
 from seqgraft.training import schedule
 from seqgraft.training.adapters import Adapted, Lora
+from seqgraft.training.broken import NotFiniteError, explained
 from seqgraft.training.data import TokenizedPairs
 from seqgraft.training.groups import Line, Rate, assigned, table
 from seqgraft.training.groups import freeze as freeze_named
@@ -63,6 +64,8 @@ class TrainingResult:
     """Whether Ctrl-C ended the training; what was learned until then is in the model and the folder."""
     skipped: int = 0
     """Bad pairs that were left out, where that was asked for."""
+    broken_steps: int = 0
+    """Steps whose loss was no finite number, and that were left out, where that was asked for."""
     notes: list[str] = field(default_factory=list)
     """Lines for the user: special ids that were found, texts that were cut."""
     curve: list[dict[str, float]] = field(default_factory=list)
@@ -142,7 +145,7 @@ def train(
         max_source_length, max_target_length: in tokens; longer texts are cut. None: as long as the model has
             positions for, where a longer source is an error; a bound above those is lowered to them.
         skip_bad: leave pairs out, and count them (in the `Skipped` that is given), that have no tokens on a side or a
-            source that is too long.
+            source that is too long; and steps whose loss is no finite number.
         learning_rate: of pretrained weights; `new_learning_rate` of the graft, the bridge and a fresh head (default:
             ten times as much).
         warmup: the share of the training in which the rate rises.
@@ -272,6 +275,7 @@ def train(
         adam_beta2=adam_beta2,
         z_loss=z_loss,
         seed=seed,
+        skip_broken=skip_bad is not False,
     )
     meter, stopper = Meter(), Stopper()
     saver = [] if output is None or checkpoint_every is None else [checkpoints.Saver(output, checkpoint_every, known)]
@@ -300,6 +304,8 @@ def train(
                 gradient_checkpointing=gradient_checkpointing,
                 compile=compile,
             )
+    except NotFiniteError as error:
+        raise explained(error, model, data, plan, accumulate * processes.world) from None
     except SystemExit as error:  # Lightning's answer to a KeyboardInterrupt
         raise KeyboardInterrupt from error
     finally:
@@ -324,6 +330,7 @@ def train(
         cut_sources=data.cut_sources,
         cut_targets=data.cut_targets,
         interrupted=stopper.interrupted,
+        broken_steps=module.broken,
         notes=notes + ([f"Resumed from step {start:,}."] if start else []),
         skipped=0 if skipped is None else skipped.count,
         curve=meter.curve,
@@ -335,6 +342,8 @@ def train(
     )
     if data.cut_sources or data.cut_targets:
         result.notes.append(f"Cut to the maximum: {data.cut_sources} sources and {data.cut_targets} targets.")
+    if module.broken:
+        result.notes.append(f"{module.broken:,} steps without a finite loss were left out.")
     if skipped is not None and skipped.count:
         result.notes.append(str(skipped))
     if output is not None and rank() == 0:
