@@ -103,3 +103,21 @@ def test_guidance_without_a_source_leaves_the_source_out(both, sources):
     )
     alone = ours.generate(negative, max_new_tokens=6, eos_token_id=None)
     assert torch.equal(led, alone.expand(3, -1))
+
+
+@pytest.mark.parametrize("negative", [None, [[9, 4, 6], [8, 8, 5]], [[9, 4]]])
+def test_guidance_of_a_decoder_alone_is_the_references(lone, negative):
+    """The field's processor runs the unconditional branch itself; greedy, since it does not follow beams."""
+    model, adapted = lone
+    ids = torch.tensor([[4, 3, 9, 5], [8, 7, 6, 5]])
+    wanted = {"return_dict_in_generate": True, "output_scores": True, "output_logits": True}
+    for scale in (0.0, 0.6, 1.5, 3.0):
+        settings = {"max_new_tokens": 8, "guidance_scale": scale, "repetition_penalty": 1.2, **wanted}
+        given = None if negative is None else torch.tensor(negative)
+        every = given if negative is None else given.expand(2, -1)
+        theirs = model.generate(ids, negative_prompt_ids=every, **settings)
+        ours = adapted.generate(ids, negative_prompt_ids=given, **settings)
+        assert torch.equal(theirs.sequences, ours.sequences)
+        for name in ("scores", "logits"):
+            for a, b in zip(getattr(theirs, name), getattr(ours, name), strict=True):
+                assert torch.allclose(a, b, atol=1e-4), name
