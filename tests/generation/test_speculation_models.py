@@ -154,6 +154,32 @@ def test_results_are_those_of_the_reference(name: str, tmp_path: Path) -> None:
         assert torch.equal(model.generate(**rows, max_new_tokens=20, **how), wanted), kind
 
 
+class OfRows:
+    """Somebody's processor, which counts on all rows being there and writes into what it gets."""
+
+    def __call__(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        assert len(ids) == len(scores) == 5
+        scores[:, 3:9] += torch.arange(5)[:, None] * 0.7 * (ids.shape[1] % 3)
+        return scores
+
+
+def allowed(source: int, ids: torch.Tensor) -> list[int]:
+    """A caller's function, which knows whole texts alone."""
+    assert ids[0] == START
+    assert not {END, PAD} & set(ids[1:].tolist())
+    return [token for token in range(1, VOCAB) if (token + source + int(ids[-1]) + len(ids)) % 3]
+
+
+@pytest.mark.parametrize("settings", [{"logits_processor": [OfRows()]}, {"prefix_allowed_tokens_fn": allowed}])
+@pytest.mark.parametrize("name", ["bert-gpt2", "bart"])
+def test_a_callers_own_functions_see_what_they_see_otherwise(name: str, settings: dict[str, Any]) -> None:
+    model, rows = pair(name, seed=4), sources()
+    plain = model.generate(**rows, max_new_tokens=24, **settings)
+    assert not torch.equal(plain, model.generate(**rows, max_new_tokens=24))
+    for kind, how in assistants(model).items():
+        assert torch.equal(model.generate(**rows, max_new_tokens=24, **settings, **how), plain), kind
+
+
 def test_drafts_stop_where_the_positions_do() -> None:
     model, short = pair("bert-gpt2"), spread(CausalModel(gpt2(n_positions=20)), 3)
     rows = sources(6, seed=4)

@@ -129,6 +129,7 @@ def _assistant_source(call: Call, model: Any) -> tuple[BaseModelOutput | None, T
         ids = call.given.get("input_ids")
         if ids is None:
             raise GenerationError("`assistant_model` needs the `input_ids` of the source, but there are none.")
+        ids = ids if mask is None else ids[:, : mask.shape[1]]  # what only padding follows was cut off
         if _translator(call) is not None:
             ids, mask = _read_again(call, ids)
         else:
@@ -162,9 +163,9 @@ def _source_words(call: Call) -> Tensor | None:
     ids: Tensor | None = call.given.get("input_ids")
     if ids is None:
         raise GenerationError("`prompt_lookup_num_tokens` needs the `input_ids` of the source, but there are none.")
-    ids = ids.to(call.rows.ids.device)
-    if call.source.mask is not None:
-        ids = ids.masked_fill(call.source.mask.to(ids.device) == 0, -1)
+    ids, mask = ids.to(call.rows.ids.device), call.source.mask
+    if mask is not None:
+        ids = ids[:, : mask.shape[1]].masked_fill(mask.to(ids.device) == 0, -1)
     own, other = call.arguments.get("tokenizer"), call.arguments.get("assistant_tokenizer")
     other = getattr(own, "source", None) if other is None else getattr(other, "source", other)
     sizes = [_vocabulary(getattr(call.model.config, half, None)) for half in ("encoder", "decoder")]

@@ -94,7 +94,11 @@ def search_assisted(
         width = 1 + drafts.ids.shape[1]
         logits, state = _logits(decoder, torch.cat((new, drafts.ids), dim=1) if width > 1 else new, width, state)
         texts.write(drafts.ids, drafts.counts)
-        scores = processed(processors, texts, logits, torch.where(going, drafts.counts + 1, 0))
+        needed = drafts.counts + 1
+        if pad_token_id is not None:  # what follows an end token is not used: no caller's function is asked about it
+            before_end = (~stopping.ended(drafts.ids)).long().cumprod(dim=1).sum(dim=1)
+            needed = torch.minimum(needed, before_end + 1)
+        scores = processed(processors, texts, logits, torch.where(going, needed, 0))
         tokens, accepted = _drawn(scores, drafts) if sample else _chosen(scores, drafts)
         if drafting.together:
             accepted = accepted.amin().expand(len(accepted))
