@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seqgraft.errors import ConfigurationError
+from seqgraft.spec import parameters
 from seqgraft.torch.initial import initialise
 from seqgraft.torch.model import EncoderDecoderModel
 from seqgraft.torch.tying import tied_names
@@ -141,9 +142,6 @@ def start_afresh(model: EncoderDecoderModel, side: str) -> str:
     if side not in ("encoder", "decoder"):
         raise ConfigurationError(f"A half to start from scratch must be 'encoder' or 'decoder', but is {side!r}.")
     half = getattr(model, side)
-    names = [name for name, _ in half.named_parameters(remove_duplicate=False)]
-    initialise(half, names)
-    if half.spec.padding is not None:
-        half.embed.weight.data[half.spec.padding].zero_()
+    initialise(half, parameters(half.spec))
     getattr(model.config, side).new_parameters = ["*"]
     return f"The {side} starts from scratch: {sum(p.numel() for p in half.parameters()):,} random parameters."
