@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from seqgraft.spec import BlockSparse, Convolution, Positions, Rotary, TokenDropout
+from seqgraft.spec import BlockSparse, Convolution, Distances, Positions, Rotary, TokenDropout
 from seqgraft.spec import Head as HeadSpec
 from seqgraft.spec import Stack as StackSpec
 from seqgraft.torch.attention import View, by_head, leaned
 from seqgraft.torch.cache import EncoderDecoderCache
 from seqgraft.torch.convolution import convolution, mixed
-from seqgraft.torch.disentangled import Apart, rows_of_distance
+from seqgraft.torch.disentangled import Apart, other_type, rows_of_distance, sines_of_distance
 from seqgraft.torch.feed_forward import activate
 from seqgraft.torch.layers import Layer
 from seqgraft.torch.masks import any_hidden, see_all, see_named, see_own
@@ -106,7 +106,8 @@ class Stack(nn.Module):
         self.widen = nn.Linear(spec.narrow.width + joined, spec.width, spec.narrow.bias) if spec.narrow else None
         heads = spec.layers[0].self_attention.heads
         self.position_bias = table(spec.position_bias.count, heads) if spec.position_bias else None
-        self.distances = table(2 * spec.distances.span, spec.width) if spec.distances else None
+        distances = spec.distances.span if spec.distances and spec.distances.kind == "learned" else None
+        self.distances = table(2 * distances, spec.width) if distances else None
         self.distances_norm = Norm(spec.distances_norm, spec.width) if spec.distances_norm else None
         own = {i: Layer(spec.layers[i], spec.width) for i in spec.owners}
         self.layers = nn.ModuleList(own[i] for i in spec.shared or spec.owners)
@@ -153,7 +154,7 @@ class Stack(nn.Module):
             look = cache.seats.advance((ids if ids is not None else cast("Tensor", embeddings)).shape[1])
         x = self._embed(ids, embeddings, mask, positions, token_types, past, streams, look)
         time = x.shape[1] // (1 + streams)
-        views, turns, distance = self._geometry(x[:, :time], mask, positions, past, look)
+        views, turns, distance = self._geometry(x[:, :time], mask, positions, past, look, token_types)
         relative = self.spec.layers[0].self_attention.relative
         if streams and relative is not None:
             views = {None: View(ahead=ahead(streams, relative, past, time, any_hidden(mask), x))}
@@ -193,7 +194,7 @@ class Stack(nn.Module):
                 record.attentions,
                 record.cross_attentions,
             )
-            if self.checkpointing and self.training and torch.is_grad_enabled() and cache is None:
+            if self.checkpointing and torch.is_grad_enabled() and cache is None:
                 x = checkpoint(layer, *arguments, use_reentrant=False)
             else:
                 x = layer(*arguments)
@@ -278,7 +279,7 @@ class Stack(nn.Module):
         if self.token_types is not None:
             types = self.token_types.weight[0] if token_types is None else self.token_types(token_types)
             x = x + types
-        elif token_types is not None and bool(token_types.any()):
+        elif token_types is not None and not spec.relates_segments and bool(token_types.any()):
             raise ValueError("`token_type_ids` must be left out or 0, since this stack has no table of token types.")
         if spec.positions is not None:
             x = x + self._positions(spec.positions, x, mask, positions, past, look)
@@ -326,7 +327,13 @@ class Stack(nn.Module):
         return added
 
     def _geometry(
-        self, x: Tensor, mask: Tensor | None, positions: Tensor | None, past: int, look: Look | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        positions: Tensor | None,
+        past: int,
+        look: Look | None = None,
+        token_types: Tensor | None = None,
     ) -> tuple[dict[Window, View], dict[Rotary | None, Rotation], Tensor | None]:
         """Views by window and rotations by rotary spec, each computed once, however many layers share it.
 
@@ -357,7 +364,7 @@ class Stack(nn.Module):
                     places = torch.arange(past, past + time, device=x.device)[None]
                 turns[own.rotary] = rotation(own.rotary, places, own.head_width, x.dtype)
         leaning = any(layer.self_attention.alibi or layer.self_attention.buckets for layer in self.spec.layers)
-        if self.position_bias is None and self.distances is None and not leaning:
+        if self.position_bias is None and self.spec.distances is None and not leaning:
             return views, turns, None
         if look is not None:
             distance = look.distance
@@ -368,8 +375,18 @@ class Stack(nn.Module):
             table = self.position_bias(bucket(self.spec.position_bias, distance, self.spec.causal))
             lean = by_head(table).to(x.dtype)
             views = {window: leaned(view, lean, distance) for window, view in views.items()}
-        if self.distances is not None and self.spec.distances is not None:
-            table = self.distances.weight if self.distances_norm is None else self.distances_norm(self.distances.weight)
-            apart = Apart(table, rows_of_distance(self.spec.distances, distance), distance)
+        if self.spec.distances is not None:
+            apart = self._apart(self.spec.distances, distance, x.dtype)
+            if token_types is not None and self.spec.relates_segments:
+                apart.other = other_type(token_types, past)
             views = {window: replace(view, apart=apart) for window, view in views.items()}
         return views, turns, distance
+
+    def _apart(self, spec: Distances, distance: Tensor, dtype: torch.dtype) -> Apart:
+        """What the layers' scores depend on, of the distances [queries, keys] of keys from queries."""
+        if self.distances is None:
+            table, rows = sines_of_distance(spec, distance, self.spec.width, dtype)
+        else:
+            table, rows = self.distances.weight, rows_of_distance(spec, distance)
+            table = table if self.distances_norm is None else self.distances_norm(table)
+        return Apart(F.dropout(table, spec.dropout, self.training), rows, distance)
