@@ -16,6 +16,7 @@ _ROOMS: dict[str, str] = {
     "StoppingCriteriaList TextIteratorStreamer TextStreamer WatermarkingConfig",
     "generation.constraints": "Constraint ConstraintListState DisjunctiveConstraint PhrasalConstraint",
     "generation.outputs": "BaseModelOutput BaseModelOutputWithPooling CausalLMOutputWithCrossAttentions "
+    "GenerateAssistedDecoderOnlyOutput GenerateAssistedEncoderDecoderOutput "
     "GenerateBeamDecoderOnlyOutput GenerateBeamEncoderDecoderOutput GenerateDecoderOnlyOutput "
     "GenerateEncoderDecoderOutput ModelOutput Seq2SeqLMOutput",
     "text": "AutoTokenizer BartTokenizer BartTokenizerFast BatchEncoding BertTokenizer BertTokenizerFast "

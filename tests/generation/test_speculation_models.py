@@ -298,6 +298,8 @@ def test_refused_assistants() -> None:
     small = spread(CausalModel(seqgraft.GPT2Config(vocab_size=9, n_embd=4, n_layer=1, n_head=1)), 0)
     with pytest.raises(GenerationError, match="but they have 30 and 9 tokens"):
         model.generate(**rows, assistant_model=small)
+    with pytest.raises(GenerationError, match=r"must be on the model's device .cpu., but is on meta"):
+        model.generate(**rows, assistant_model=copy.deepcopy(model).to("meta"))
     states = model.encode(rows["input_ids"])
     with pytest.raises(GenerationError, match="`prompt_lookup_num_tokens` needs the `input_ids` of the source"):
         model.generate(encoder_outputs=states, max_new_tokens=2, prompt_lookup_num_tokens=2)

@@ -66,6 +66,10 @@ def drafting_of(call: Call) -> Drafting:
         raise GenerationError(
             f"`assistant_model` must be an encoder-decoder or a causal model, but is a {type(model).__name__}."
         )
+    if model.device != call.model.device:
+        raise GenerationError(
+            f"`assistant_model` must be on the model's device ({call.model.device}), but is on {model.device}."
+        )
     translator = _translator(call)
     own, other = (_vocabulary(getattr(one.config, "decoder", None) or one.config) for one in (call.model, model))
     if own != other and translator is None:
