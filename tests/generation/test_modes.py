@@ -105,6 +105,23 @@ def test_contrastive_search_uses_top_k():
         GenerationConfig(top_k=4)
 
 
+def test_low_memory_is_for_searches_of_several_rows():
+    with pytest.warns(UserWarning, match="`low_memory` is True, but has no effect unless `num_beams` is more than 1"):
+        GenerationConfig(low_memory=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        GenerationConfig(low_memory=True, num_beams=2)
+        GenerationConfig(low_memory=True, penalty_alpha=0.6)
+
+
+def test_a_file_holds_no_objects(tmp_path):
+    with pytest.raises(GenerationError, match="`constraints` must be None in a file"):
+        GenerationConfig(num_beams=2, constraints=[PhrasalConstraint([3])]).save_pretrained(tmp_path)
+    settings = {"num_beams": 2, "force_words_ids": [[3], [[4, 5], [6]]]}
+    GenerationConfig(**settings).save_pretrained(tmp_path)
+    assert GenerationConfig.from_pretrained(tmp_path) == GenerationConfig(**settings)
+
+
 def test_a_phrase_step_by_step():
     phrase = PhrasalConstraint([5, 6])
     assert (phrase.advance(), phrase.remaining(), phrase.does_advance(6)) == (5, 2, False)

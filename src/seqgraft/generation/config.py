@@ -157,6 +157,11 @@ class GenerationConfig:
     def save_pretrained(self, folder: str | os.PathLike[str], config_file_name: str = FILE) -> None:
         """Write the fields that are set, all or nothing, so that `transformers` reads them too."""
         self.validate(())
+        if self.constraints is not None:
+            raise GenerationError(
+                "`constraints` must be None in a file, since they are objects (`force_words_ids` says the same in "
+                f"ids), but is {self.constraints!r}."
+            )
         with folders.saving(folder) as staged:
             folders.write_json(staged / config_file_name, _plain(self.to_diff_dict()))
 

@@ -65,6 +65,8 @@ def remarks(config: Any, given: Collection[str] | None) -> Iterator[str]:
         yield from _idle(config, idle, "do_sample", "True", given)
     if config.num_beams in (None, 1):
         yield from _idle(config, BEAMS_ONLY, "num_beams", "more than 1", given)
+        if not config.penalty_alpha:
+            yield from _idle(config, {"low_memory": False}, "num_beams", "more than 1", given)
     if not config.return_dict_in_generate:
         for name in EXTRA_OUTPUTS:
             if getattr(config, name) is True and (given is None or name in given):
