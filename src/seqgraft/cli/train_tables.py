@@ -34,6 +34,7 @@ def result_table(result: Any) -> RenderableType:
     facts = [
         ("steps", f"{result.steps:,} with {result.pairs:,} pairs in {result.seconds:,.1f} seconds"),
         ("speed", f"{result.target_tokens_per_second:,.0f} target tokens per second"),
+        ("padding", f"{result.waste:.1%} of the tokens in batches"),
         ("loss", f"{result.train_loss:.3f} in the last steps"),
     ]
     if result.stopped_early:
