@@ -121,3 +121,22 @@ def test_guidance_of_a_decoder_alone_is_the_references(lone, negative):
         for name in ("scores", "logits"):
             for a, b in zip(getattr(theirs, name), getattr(ours, name), strict=True):
                 assert torch.allclose(a, b, atol=1e-4), name
+
+
+@pytest.mark.parametrize("name", ["groups", "constrained", "contrastive"])
+def test_other_criteria_end_a_text_with_its_token(both, sources, name):
+    def fourth(input_ids, scores, **kwargs):
+        return (input_ids.shape[1] > 4) & (input_ids[:, -1] % 3 == 0)
+
+    settings = {**SEARCHES[name], "max_new_tokens": 12, "eos_token_id": None, "pad_token_id": 1}
+    if "num_beams" in settings:
+        settings |= {"early_stopping": True, "length_penalty": -1.0}
+    if name == "constrained":
+        settings["force_words_ids"] = [[int(both[0].generate(**sources, max_new_tokens=3)[0, 2])]]  # a likely word
+    ids = both[0].generate(**sources, **settings, stopping_criteria=[fourth])
+    ended = 0
+    for row in ids[:, 1:].tolist():
+        text = [token for token in row if token != 1]
+        assert all(token % 3 for token in text[3:-1])
+        ended += len(text) < 12 and text[-1] % 3 == 0
+    assert ended
