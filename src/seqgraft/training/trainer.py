@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-
 from seqgraft.errors import ConfigurationError, FolderError, MissingExtraError
-from seqgraft.text.files import TARGET
 from seqgraft.text.pairing import PairTokenizer
 from seqgraft.text.tokenizer import Tokenizer
 from seqgraft.torch.foreign import check_writable
@@ -19,6 +16,7 @@ from seqgraft.torch.model import EncoderDecoderModel
 from seqgraft.torch.pretrained import as_dtype
 from seqgraft.training import schedule
 from seqgraft.training.adapters import Adapted, Lora
+from seqgraft.training.before import check_bounds, check_output, disk, preflight, widened
 from seqgraft.training.broken import NotFiniteError, explained
 from seqgraft.training.data import TokenizedPairs
 from seqgraft.training.groups import Line, Rate, assigned, table
@@ -28,6 +26,7 @@ from seqgraft.training.metrics import mean_loss
 from seqgraft.training.pairs import Pair, Skipped
 from seqgraft.training.plan import BatchPlan
 from seqgraft.training.processes import Processes, rank
+from seqgraft.training.result import TrainingResult
 from seqgraft.training.saving import save_folder
 from seqgraft.training.schedule import Budget, Decay
 from seqgraft.training.special import settle_special_ids
@@ -37,47 +36,6 @@ if TYPE_CHECKING:
     from seqgraft.training.validation import Validation, Validator
 
 Pairs = Iterable[Pair | tuple[str, str]]
-
-
-@dataclass
-class TrainingResult:
-    """What a training did. `training.json` of the folder holds this and the settings."""
-
-    output: str | None
-    """The folder that was written, or None when none was asked for."""
-    steps: int
-    pairs: int
-    """Pairs seen, those seen again counted again."""
-    target_tokens: int
-    seconds: float
-    target_tokens_per_second: float
-    train_loss: float
-    """Mean over the target tokens of the last steps, label smoothing included."""
-    valid_loss: float | None
-    """Mean over the target tokens of `valid_pairs`, without smoothing, after training."""
-    waste: float
-    """The share of padding in all tokens of an epoch's batches."""
-    cut_sources: int
-    cut_targets: int
-    """Pairs whose source or target was longer than the maximum, and was cut."""
-    interrupted: bool
-    """Whether Ctrl-C ended the training; what was learned until then is in the model and the folder."""
-    skipped: int = 0
-    """Bad pairs that were left out, where that was asked for."""
-    broken_steps: int = 0
-    """Steps whose loss was no finite number, and that were left out, where that was asked for."""
-    notes: list[str] = field(default_factory=list)
-    """Lines for the user: special ids that were found, texts that were cut."""
-    curve: list[dict[str, float]] = field(default_factory=list)
-    """`step`, `seconds`, `loss` along the way."""
-    training_pairs: int = 0
-    validation_pairs: int = 0
-    validation: list[dict[str, float]] = field(default_factory=list)
-    """`step`, `seconds` and the figures of every validation along the way."""
-    best: dict[str, float] | None = None
-    """The entry of `validation` whose weights were kept; None: the last weights were."""
-    stopped_early: bool = False
-    """Whether validations that were no better ended the training."""
 
 
 def train(
@@ -213,11 +171,11 @@ def train(
         raise ConfigurationError("`validation` needs `valid_pairs`, but there are none.")
     as_dtype(save_dtype)
     schedule.check(warmup, decay)
-    _check(epochs=epochs, max_steps=max_steps, max_minutes=max_minutes, accumulate=accumulate)
+    check_bounds(epochs=epochs, max_steps=max_steps, max_minutes=max_minutes, accumulate=accumulate)
     if precision not in ("float32", "bfloat16"):
         raise ConfigurationError(f"`precision` must be 'float32' or 'bfloat16', but is {precision!r}.")
     processes = Processes.asked(devices, nodes)
-    _check(checkpoint_every=checkpoint_every)
+    check_bounds(checkpoint_every=checkpoint_every)
     saved = None if output is None else checkpoints.latest(output)
     if saved is not None and not resume:
         raise FolderError(
@@ -226,11 +184,11 @@ def train(
         )
     if output is not None:
         check_writable(model)
-        _check_output(Path(output).expanduser(), tokenizer)
-    notes = [note for note in (settle_special_ids(model, tokenizer), _widen(model)) if note]
+        check_output(Path(output).expanduser(), tokenizer)
+    notes = [note for note in (settle_special_ids(model, tokenizer), widened(model)) if note]
     skipped = skip_bad if isinstance(skip_bad, Skipped) else Skipped() if skip_bad else None
     cut: dict[str, Any] = {"max_source_length": max_source_length, "max_target_length": max_target_length}
-    cut |= {"skipped": skipped, "folder": _disk(output)}
+    cut |= {"skipped": skipped, "folder": disk(output)}
     data = TokenizedPairs.make(train_pairs, model, tokenizer, **cut)
     held_out = [] if valid_pairs is None else [p if isinstance(p, Pair) else Pair(*p) for p in valid_pairs]
     valid = None if valid_pairs is None else TokenizedPairs.make(held_out, model, tokenizer, **cut)
@@ -247,7 +205,7 @@ def train(
         freeze_named(model, freeze)
         assigned(model, rate=0.0, new_rate=0.0, rates=rates)  # patterns that match nothing
         if check and rank() == 0:
-            _preflight(model, tokenizer, placed(device))
+            preflight(model, tokenizer, placed(device))
     except BaseException:
         for name, parameter in model.named_parameters():
             parameter.requires_grad = trainable[name]
@@ -372,49 +330,3 @@ def _valid_loss(model: EncoderDecoderModel, valid: TokenizedPairs | None, valida
 
 _UNWRITTEN = {"output", "valid_pairs", "progress", "tensorboard", "about", "tell"}
 _SETTINGS = frozenset(train.__kwdefaults__ or {}) - _UNWRITTEN
-
-
-def _disk(output: str | os.PathLike[str] | None) -> Path | None:
-    """A folder on the disk that is written in the end."""
-    if output is None:
-        return None
-    place = Path(output).expanduser().absolute()
-    return next(folder for folder in (place, *place.parents) if folder.is_dir())
-
-
-def _widen(model: EncoderDecoderModel) -> str | None:
-    """Half-precision weights would lose the optimizer's small steps: they are trained, and saved, in float32."""
-    if model.dtype is torch.float32:
-        return None
-    told = f"The weights were {str(model.dtype).removeprefix('torch.')}; they are trained and saved in float32."
-    model.float()
-    return told
-
-
-def _preflight(model: EncoderDecoderModel, tokenizer: Tokenizer | PairTokenizer, place: tuple[str, Any]) -> None:
-    """Raise what would make the training worthless, seen where it will run."""
-    if place[0] == "gpu":
-        model.to(f"cuda:{place[1][0]}")
-    report = model.check(tokenizer)
-    if not report.passed:
-        raise ConfigurationError(
-            f"The preflight found what would spoil the training (`check=False` or --no-check skips it):\n"
-            f"{report.complaint()}"
-        )
-
-
-def _check(**bounds: float | None) -> None:
-    for name, value in bounds.items():
-        if value is not None and value <= 0:
-            raise ConfigurationError(f"`{name}` must be above 0, but is {value}.")
-
-
-def _check_output(folder: Path, tokenizer: Tokenizer | PairTokenizer) -> None:
-    """Before hours of training, what would keep their result from being written."""
-    if folder.exists() and not folder.is_dir():
-        raise FolderError(f"'{folder}' must be a folder to save into, but is a file.")
-    if (folder / TARGET).exists() and not isinstance(tokenizer, PairTokenizer):
-        raise FolderError(
-            f"'{folder}' must not hold {TARGET}/, since this model has one tokenizer for both sides, but does: "
-            "choose another folder or remove it."
-        )
