@@ -12,7 +12,7 @@ from .rows_encoders import ROWS_ENCODERS
 from .rows_modern import ROWS_MODERN
 from .rows_older import ROWS_OLDER
 from .rows_seq2seq import ROWS_SEQ2SEQ
-from .rows_special import ROWS_SPECIAL
+from .rows_special import ROWS_SPECIAL, ROWS_XLNET
 
 _BERT = {
     "vocab_size": VOCABULARY,
@@ -213,6 +213,7 @@ ROWS = (
     *ROWS_OLDER,
     *ROWS_MODERN,
     *ROWS_SPECIAL,
+    *ROWS_XLNET,
 )
 BY_NAME = {row.name: row for row in ROWS}
 

@@ -154,6 +154,7 @@ ENTRIES: dict[str, Entry] = {
     "longformer": Entry("longformer", "LongformerConfig", "LongformerModel"),
     "big_bird": Entry("big_bird", "BigBirdConfig", "BigBirdModel", "BigBirdForCausalLM"),
     "deberta": Entry("deberta", "DebertaConfig", "DebertaModel"),
+    "xlnet": Entry("xlnet", "XLNetConfig", "XLNetModel", "XLNetLMHeadModel"),
     "deberta-v2": Entry("deberta", "DebertaV2Config", "DebertaV2Model"),
 }
 """model_type -> entry."""

@@ -33,6 +33,8 @@ class Rule:
     """Into how many equal blocks of rows each of ours is cut; theirs has all first blocks, then all second ones, ..."""
     experts: int = 0
     """When not 0, theirs has one axis more, in front, and ours are named once for each entry of it, with `{e}`."""
+    heads: int = 0
+    """When not 0, the last axis of a matrix is two in theirs: so many heads, and a head's numbers."""
 
     def targets(self, layer: str, leaf: str) -> tuple[str, ...]:
         """Canonical tensor names for one layer and leaf, expert after expert."""
@@ -76,6 +78,11 @@ def experts(theirs: str, *ours: str, count: int, turned: bool = False, blocks: i
     return Rule(theirs, ours, turned=turned, exact=True, blocks=blocks, experts=count)
 
 
+def by_heads(theirs: str, ours: str, heads: int, *, turned: bool = False) -> Rule:
+    """A single tensor [in, heads, head width] when it is turned, else [out, heads, head width] (XLNet)."""
+    return Rule(theirs, (ours,), turned=turned, exact=True, heads=heads)
+
+
 def turned(theirs: str, ours: str) -> Rule:
     """A module whose matrix is stored (in, out)."""
     return Rule(theirs, (ours,), turned=True)
@@ -116,6 +123,8 @@ class Piece:
     """The source is this many equal blocks, and `rows` are those of each."""
     expert: int | None = None
     """Entry of the source's first axis; the rest holds for what is left."""
+    heads: bool = False
+    """Whether the source's last two axes are one of the matrix."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +146,7 @@ class Plan:
 class Written:
     """One tensor of a file to write: these canonical tensors stacked on the first axis, then turned.
 
-    `blocks` and `experts` are the rule's: the parts of each expert come in a row.
+    `blocks`, `experts` and `heads` are the rule's: the parts of each expert come in a row.
     """
 
     name: str
@@ -147,6 +156,7 @@ class Written:
     """Whether another tensor of the file holds the same values."""
     blocks: int = 1
     experts: int = 0
+    heads: int = 0
 
 
 def plan_reading(names: Names, found: Mapping[str, Shape], table: Mapping[str, Shape], start: str = "") -> Plan:
@@ -203,7 +213,9 @@ def plan_writing(names: Names, canonical: Mapping[str, Shape], *, headed: bool) 
             turn = rule.turned and len(canonical[parts[0]]) == 2
             done.update(parts)
             if name not in tied:
-                written[parts[0]] = Written(name, parts, turn, blocks=rule.blocks, experts=rule.experts)
+                written[parts[0]] = Written(
+                    name, parts, turn, blocks=rule.blocks, experts=rule.experts, heads=rule.heads
+                )
     for part in canonical:
         if part not in done:
             written[part] = Written(GRAFT + part, (part,))
@@ -263,6 +275,7 @@ def _claim(
         must = (sum(rows) * rule.blocks, *table[parts[0]][1:])
         must = must[::-1] if turn else must
         must = (rule.experts, *must) if rule.experts else must
+        must = (*must[:-1], rule.heads, must[-1] // rule.heads) if rule.heads else must
         if must != tuple(shape):
             misshapen.append((source, must, tuple(shape)))
             return True
@@ -272,7 +285,7 @@ def _claim(
             at = 0
             for part, count in zip(parts[e * len(each) :], rows, strict=False):
                 span = (at, at + count) if len(each) > 1 else None
-                pieces[part] = Piece(source, turn, span, rule.blocks, e if rule.experts else None)
+                pieces[part] = Piece(source, turn, span, rule.blocks, e if rule.experts else None, bool(rule.heads))
                 at += count
         return True
     return False

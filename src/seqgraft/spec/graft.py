@@ -116,5 +116,5 @@ def _grafted(layer: Layer, memory_width: int, width: int, how: Graft) -> Layer:
 
 
 def _cross(own: Attention, memory_width: int, how: Graft) -> Attention:
-    placeless = replace(own, rotary=None, window=None, alibi=None, buckets=None, sink=False)
+    placeless = replace(own, rotary=None, window=None, alibi=None, buckets=None, disentangled=None, sink=False)
     return replace(placeless, memory_width=memory_width, gate=how.gate)

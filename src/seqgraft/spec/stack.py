@@ -246,6 +246,12 @@ class Stack:
         return any(layer.self_attention.everywhere for layer in self.layers)
 
     @property
+    def relates_segments(self) -> bool:
+        """Whether scores depend on whether two tokens are of one type."""
+        own = (layer.self_attention.disentangled for layer in self.layers)
+        return any(tangled is not None and tangled.segments for tangled in own)
+
+    @property
     def sees_memory(self) -> bool:
         """Whether any layer attends to an encoder's states."""
         return any(layer.looks is not None for layer in self.layers)

@@ -30,7 +30,7 @@ def parameters(stack: Stack) -> Table:
         _linear(table, "widen", stack.width, stack.narrow.width + joined, stack.narrow.bias)
     if stack.position_bias:
         table["position_bias.weight"] = (stack.position_bias.count, stack.layers[0].self_attention.heads)
-    if stack.distances:
+    if stack.distances and stack.distances.kind == "learned" and stack.distances.span:
         table["distances.weight"] = (2 * stack.distances.span, stack.width)
     if stack.distances_norm:
         _norm(table, "distances_norm", stack.distances_norm, stack.width)
@@ -114,6 +114,11 @@ def _attention(table: Table, name: str, a: Attention, width: int) -> None:
             _linear(table, f"{name}.disentangled.key", queries, width, a.disentangled.key_bias)
         if a.disentangled.position_to_content:
             _linear(table, f"{name}.disentangled.query", queries, width, True)
+    if a.disentangled and a.disentangled.query_biases:
+        for part in ("content_bias", "position_bias", "segment_bias")[: 3 if a.disentangled.segments else 2]:
+            table[f"{name}.disentangled.{part}"] = (a.heads, a.head_width)
+    if a.disentangled and a.disentangled.segments:
+        table[f"{name}.disentangled.segments"] = (2, a.heads, a.head_width)
     if a.sink:
         table[f"{name}.sink"] = (a.heads,)
     if a.gate:

@@ -242,11 +242,12 @@ class Attention(nn.Module):
             key, value = self._keys_values(key, value, rotation)
             if cache is not None:
                 key, value = cache.append(key, value)
-            if joined is not None:
-                key, value, view = join(joined, key, value, view, query.shape[2])
             if self.disentangled is not None and view.apart is not None:
                 more = self.scale * self.disentangled(query, key, view.apart, self.query, self.key)
                 view = leaned(view, more, view.apart.distance)
+                query = self.disentangled.of_contents(query)
+            if joined is not None:
+                key, value, view = join(joined, key, value, view, query.shape[2])
         else:
             query = self._queries(product(self.query, x) if self.fast is None else self.fast["query"](x), None)
             key, value = memory

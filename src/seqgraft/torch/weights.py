@@ -86,6 +86,11 @@ class TorchReader:
         come from one reading.
         """
         header = self._header(piece.source)
+        if piece.heads:
+            if header.strides is not None:
+                whole = self._whole(piece.source, header).flatten(-2)
+                return (whole.t() if piece.turned else whole).clone(memory_format=torch.contiguous_format)
+            header = replace(header, shape=(*header.shape[:-2], header.shape[-2] * header.shape[-1]))
         if piece.blocks > 1 or piece.expert is not None:
             return self._cut(piece, header)
         start, stop = piece.rows or (0, header.shape[-1 if piece.turned else 0] if header.shape else 0)
@@ -185,7 +190,8 @@ def assembled(written: Written, held: Mapping[str, Tensor]) -> Tensor:
     """One tensor of a file from the canonical ones that it is made of: itself where it is one, else a new tensor."""
     parts = [held[part] for part in written.parts]
     if len(parts) == 1 and not written.experts:
-        return parts[0].t() if written.turned else parts[0]
+        whole = parts[0].t() if written.turned else parts[0]
+        return whole.view(len(whole), written.heads, -1) if written.heads else whole
     each = len(parts) // (written.experts or 1)
     groups = [
         torch.cat([part.reshape(written.blocks, -1, *part.shape[1:]) for part in parts[at : at + each]], 1).flatten(
