@@ -19,7 +19,9 @@ _WINDOW_STEPS = 50
 class Meter(lightning.Callback):
     """Counts pairs and target tokens, averages the loss, and keeps the curve that `training.json` holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, waste: float | None = None) -> None:
+        self.waste = waste
+        """The share of padding in the batches, for those who show it."""
         self.pairs = self.tokens = self.steps = 0
         self.curve: list[dict[str, float]] = []
         self._recent: deque[tuple[float, float, int]] = deque()
@@ -121,13 +123,14 @@ class Bar(lightning.Callback):
         self.console.print(self.state(module), highlight=False, soft_wrap=True)
 
     def state(self, module: Seq2SeqModule) -> str:
-        """ "step 120/497  loss 5.213  410 target tokens/s  2:31 left" """
+        """ "step 120/497  loss 5.213  410 target tokens/s  2:31 left  3.9% padding" """
         meter, budget = self.meter, module.budget
         left = budget.seconds_left(meter.steps)
         of = f"/{budget.steps}" if budget.minutes is None else ""
         remaining = "" if left is None else f"  {clock(left)} left"
         speed = meter.speed(budget.seconds())
-        return f"step {meter.steps}{of}  loss {meter.loss:.3f}  {speed:,.0f} target tokens/s{remaining}"
+        padding = "" if meter.waste is None else f"  {meter.waste:.1%} padding"
+        return f"step {meter.steps}{of}  loss {meter.loss:.3f}  {speed:,.0f} target tokens/s{remaining}{padding}"
 
 
 def clock(seconds: float) -> str:

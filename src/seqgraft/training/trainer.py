@@ -214,7 +214,12 @@ def train(
     known = identity(model, data, settings, processes) if output is not None else {}
     start = checkpoints.begun(saved, known) if saved is not None else 0
     lightning.seed_everything(seed, verbose=False)
-    adapted = None if adapters is None else Adapted(model, adapters)
+    try:
+        adapted = None if adapters is None else Adapted(model, adapters)
+    except BaseException:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad = trainable[name]
+        raise
     new_rate = 10 * learning_rate if new_learning_rate is None else new_learning_rate
     lines = table(model, rate=learning_rate, new_rate=new_rate, rates=rates)
     if tell is not None:
@@ -235,7 +240,7 @@ def train(
         seed=seed,
         skip_broken=skip_bad is not False,
     )
-    meter, stopper = Meter(), Stopper()
+    meter, stopper = Meter(plan.waste()), Stopper()
     saver = [] if output is None or checkpoint_every is None else [checkpoints.Saver(output, checkpoint_every, known)]
     watch: list[Any] = []
     validator = None
