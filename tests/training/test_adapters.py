@@ -84,7 +84,8 @@ def test_messages(make, pairs, monkeypatch):
         ({"targets": ("*.nothing",)}, "must match a pretrained linear map"),
     ):
         with pytest.raises(ConfigurationError, match=message):
-            train(made.model, made.tokenizer, pairs, output=None, lora=lora, **FAST)
+            train(made.model, made.tokenizer, pairs, output=None, lora=lora, freeze=["encoder.*"], **FAST)
+    assert all(parameter.requires_grad for parameter in made.model.parameters())
     assert Lora.of(None) is None
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingExtraError, match=r"seqgraft\[lora\]"):

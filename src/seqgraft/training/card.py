@@ -112,7 +112,7 @@ def rate_of(line: Line) -> str:
 
 
 def _figures(result: Mapping[str, Any], picture: bool) -> str:
-    out = ["## Figures\n", f"Training loss {result['train_loss']:.4f}"]
+    out = ["## Figures\n", f"Training loss {result['train_loss']:.4f}, label smoothing included"]
     entry = result.get("best") or (result["validation"][-1] if result.get("validation") else None)
     if entry is not None:
         figures = {name: value for name, value in entry.items() if name not in ("step", "seconds")}

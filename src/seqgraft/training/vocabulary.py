@@ -72,6 +72,8 @@ def keep_used(
         f"The {name}'s vocabulary: {len(ids):,} of {before:,} rows, used by {count:,} pairs or needed to spell."
         for name, ids, before in (("encoder", source_ids, rows[0]), ("decoder", target_ids, rows[1]))
     ]
+    named = ("decoder_start_token_id", "eos_token_id", "pad_token_id")
+    told.append("Numbered anew: " + ", ".join(f"{name} = {model.config.special(name)}" for name in named) + ".")
     return new_source if source is target else PairTokenizer(new_source, new_target), told
 
 
