@@ -259,6 +259,15 @@ def test_rows_of_one_source_are_drawn_by_themselves() -> None:
         assert statistic < freedom + 4 * (2 * freedom) ** 0.5, (kind, statistic, freedom)
 
 
+def test_an_assistant_reads_the_source_of_each_row() -> None:
+    model, rows = pair("bert-gpt2", seed=4), sources()
+    how = {"max_new_tokens": 20, "assistant_model": copy.deepcopy(model), "assistant_confidence_threshold": 0.0}
+    found = model.generate(**rows, **how, do_sample=True, top_k=1, num_return_sequences=3, return_dict_in_generate=True)
+    plain = model.generate(**rows, max_new_tokens=20)
+    assert torch.equal(found.sequences, plain.repeat_interleave(3, dim=0))
+    assert found.speculation.acceptance > 0.99  # of the same model; with another row's source it would differ
+
+
 def test_a_schedule_is_remembered_by_the_assistant() -> None:
     model = pair("bert-bert")
     other = copy.deepcopy(model)
