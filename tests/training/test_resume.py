@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -202,26 +203,28 @@ def test_ctrl_c_can_be_taken_up_again(make, tmp_path, monkeypatch):
 
 
 @pytest.mark.long
-def test_the_command(make, tmp_path):
-    """Killed from outside, at whatever step it is."""
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_command(make, tmp_path, processes):
+    """Killed from outside, at whatever step it is; with two processes, both."""
     made = make()
     made.model.save_pretrained(tmp_path / "pair")
     made.tokenizer.save_pretrained(tmp_path / "pair")
     data = tmp_path / "pairs.jsonl"
     data.write_text("".join(json.dumps({"source": s, "target": t}) + "\n" for s, t in sixty_four()), encoding="utf-8")
     base = [sys.executable, "-m", "seqgraft", "train", tmp_path / "pair", "-d", data, "--rows-per-batch", 4]
-    base += ["--epochs", 10, "--checkpoint-every", 1, "--device", "cpu", "--no-check"]
+    base += ["--epochs", 6, "--checkpoint-every", 1, "--device", "cpu", "--no-check", "--devices", processes]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def begin(out, *flags):
         line = [str(part) for part in (*base, "-o", out, *flags)]
-        return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(line, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
     whole = begin(tmp_path / "whole")
     other = begin(tmp_path / "other")
     while other.poll() is None and checkpoints.latest(tmp_path / "other") is None:
-        os.sched_yield()
-    other.send_signal(signal.SIGKILL)
+        time.sleep(0.02)
+    os.killpg(other.pid, signal.SIGKILL)
     other.communicate()
     assert checkpoints.latest(tmp_path / "other") is not None
     refused = begin(tmp_path / "other")
