@@ -161,8 +161,9 @@ def test_smaller_models(seqgraft, bert, tmp_path):
     from ..pipelines.tiny import TEXTS
 
     data = tmp_path / "pairs.jsonl"
-    data.write_text("".join(json.dumps({"source": text, "target": "the plant"}) + "\n" for text in TEXTS[:2]))
+    data.write_text("".join(json.dumps({"source": text, "short": "the plant"}) + "\n" for text in TEXTS[:2]))
     flags = ("--encoder-num-hidden-layers", 1, "--vocabulary-from", data, "--init", "decoder=scratch")
+    flags += ("--target-field", "short")
     done = seqgraft("compose", bert, bert, "-o", tmp_path / "small", *flags, "--json")
     assert done.exit_code == 0, done.stderr
     made = json.loads(done.stdout)
@@ -178,7 +179,8 @@ def test_smaller_models(seqgraft, bert, tmp_path):
     assert not torch.equal(model.decoder.layers[0].feed_forward.up.weight, plain.layers[0].feed_forward.up.weight)
     assert made["new"]["feed-forward"] > 0
     assert made["total"] == model.num_parameters()
-    trained = seqgraft("train", tmp_path / "small", "-d", data, "-o", tmp_path / "out", "--max-steps", 1)
+    named = ("--max-steps", 1, "--target-field", "short")
+    trained = seqgraft("train", tmp_path / "small", "-d", data, "-o", tmp_path / "out", *named)
     assert trained.exit_code == 0, trained.stderr
     refused = seqgraft("compose", bert, bert, "-o", tmp_path / "no", "--encoder-num-hidden-layers", 9)
     assert (refused.exit_code, "must be 1 to 2" in refused.stderr) == (1, True)

@@ -39,6 +39,11 @@ def test_figures_are_of_what_the_pipeline_writes(seqgraft, folder, data):
     assert {one["number"] for one in found["worst"]} == {2, 4}
     assert found["worst"][0]["place"].startswith(f"{data}:")
     shown = seqgraft("evaluate", folder, "-d", data, *flags, "--metrics", "bleu,exact", "--worst", 1)
+    lower = seqgraft(
+        "evaluate", folder, "-d", data, *flags, "--metrics", "bleu", "--lowercase", "--bleu-tokenize", "none"
+    )
+    assert "case:lc" in lower.stdout
+    assert "tok:none" in "".join(lower.stdout.split())
     assert f"{figures['bleu']['value']:.2f}" in shown.stdout
     assert "95% interval" in shown.stdout
 

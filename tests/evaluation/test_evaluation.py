@@ -59,6 +59,17 @@ def test_figures_are_those_of_the_libraries():
         assert found[name] == pytest.approx(100 * mean, abs=1e-9)
 
 
+def test_tokenised_and_lower_case_texts():
+    made, true = ["The Cat isn't here . yes"], ["the cat isn 't here . yes"]
+    for how in ({"tokenize": "none"}, {"tokenize": "13a", "lowercase": True}):
+        (one,) = measure(["bleu"], made, true, **how)
+        assert one.value() == pytest.approx(sacrebleu.corpus_bleu(made, [true], **how).score, abs=1e-9)
+    assert "tok:13a" in one.signature
+    assert "case:lc" in one.signature
+    with pytest.raises(ConfigurationError, match="`tokenize` must be one of"):
+        measure(["bleu"], made, true, tokenize="words")
+
+
 def test_exact_match_and_perplexity():
     assert exact(["a b", "a  b\n", "A b", "b"], ["a b"] * 4).value() == 50.0
     held = perplexity([(2.0, 1), (1.0, 5)])

@@ -82,6 +82,12 @@ def compose(
     vocabulary_least: Annotated[
         int, typer.Option(metavar="N", min=1, help="And use N times.", rich_help_panel=_SMALLER)
     ] = 1,
+    source_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of those pairs' sources.", rich_help_panel=_SMALLER)
+    ] = None,
+    target_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of their targets.", rich_help_panel=_SMALLER)
+    ] = None,
     init: Annotated[
         list[str] | None,
         typer.Option(
@@ -143,7 +149,9 @@ def compose(
             told += _room(model, target)
         told.append(settle(model, source, target) or "Special ids: all were set.")
     if vocabulary_from:
-        tokenizer, lines = _fewer_tokens(model, tokenizer, vocabulary_from, vocabulary_least)
+        tokenizer, lines = _fewer_tokens(
+            model, tokenizer, vocabulary_from, vocabulary_least, source_field=source_field, target_field=target_field
+        )
         told += lines
     _save(model, tokenizer, output)
     if any(layers.values()) or vocabulary_from:
@@ -202,11 +210,17 @@ def _new(model: Any) -> Any:
     }
 
 
-def _fewer_tokens(model: Any, tokenizer: Any, files: list[str], least: int) -> tuple[Any, list[str]]:
+def _fewer_tokens(
+    model: Any, tokenizer: Any, files: list[str], least: int, **fields: str | None
+) -> tuple[Any, list[str]]:
     from seqgraft.training.pairs import read_pairs
     from seqgraft.training.vocabulary import keep_used
 
-    pairs = (pair for file in files for pair in read_pairs(file))
+    pairs = (
+        pair
+        for file in files
+        for pair in read_pairs(file, source_field=fields["source_field"], target_field=fields["target_field"])
+    )
     tokenizer, told = keep_used(model, tokenizer, pairs, least=least)
     return tokenizer, [*told, f"{model.num_parameters():,} parameters are left."]
 

@@ -59,6 +59,13 @@ def evaluate(
     metrics: Annotated[
         str, _option(panel=_MEASURED, metavar="NAMES", help="Of rouge, bleu, chrf, exact, perplexity.")
     ] = "rouge,bleu,chrf,exact,perplexity",
+    tokenize: Annotated[
+        str | None,
+        _option("--bleu-tokenize", panel=_MEASURED, metavar="NAME", help="sacrebleu's: 13a; none for tokenised texts."),
+    ] = None,
+    lowercase: Annotated[
+        bool, _option("--lowercase", panel=_MEASURED, metavar=None, help="Of BLEU and chrF: case does not count.")
+    ] = False,
     compare: Annotated[
         str | None, _option(panel=_MEASURED, metavar="OTHER", help="A second model, for a paired test.")
     ] = None,
@@ -91,7 +98,8 @@ def evaluate(
     skipped = Skipped() if skip_bad else None
     fields = {"source_field": source_field, "target_field": target_field}
     pairs = _pairs(data, fields, limit, skipped)
-    how = {"metrics": names, "max_source_length": max_source_length, "skip_bad": skip_bad}
+    how: dict[str, Any] = {"metrics": names, "max_source_length": max_source_length, "skip_bad": skip_bad}
+    how |= {"tokenize": tokenize, "lowercase": lowercase}
     measures, predictions, kept = _examined(model, pairs, running, made, how)
     others: Sequence[Any] = ()
     if compare is not None:

@@ -72,10 +72,14 @@ def measure(
     predictions: Sequence[str],
     references: Sequence[str],
     losses: Sequence[tuple[float, int]] | None = None,
+    *,
+    tokenize: str | None = None,
+    lowercase: bool = False,
 ) -> list[Measure]:
     """The figures asked for, `predictions[i]` against `references[i]`; 0 to 100, but for perplexity.
 
-    `losses` are (nats, tokens) of each reference under the model, for perplexity.
+    `losses` are (nats, tokens) of each reference under the model, for perplexity. `tokenize` is sacrebleu's for BLEU
+    (`13a` unless said; `none` for texts that are tokenised already), `lowercase` its own for BLEU and chrF.
 
     Raises:
         ConfigurationError: unknown metrics, lists of unequal length or none.
@@ -98,7 +102,7 @@ def measure(
                 raise ConfigurationError("Perplexity needs the model's `losses` of the references, but has none.")
             made.append(perplexity(losses))
         else:
-            made.append(_sacrebleu(name, predictions, references))
+            made.append(_sacrebleu(name, predictions, references, tokenize, lowercase))
     return made
 
 
@@ -132,13 +136,17 @@ def perplexity(losses: Sequence[tuple[float, int]]) -> Measure:
     return Measure("perplexity", held, lambda sums: math.exp(min(sums[0] / sums[1], 700.0)), "per target token")
 
 
-def _sacrebleu(name: str, predictions: Sequence[str], references: Sequence[str]) -> Measure:
+def _sacrebleu(
+    name: str, predictions: Sequence[str], references: Sequence[str], tokenize: str | None, lowercase: bool
+) -> Measure:
     try:
         from sacrebleu.metrics.bleu import BLEU
         from sacrebleu.metrics.chrf import CHRF
     except ImportError as error:
         raise MissingExtraError("BLEU and chrF need sacrebleu: pip install 'seqgraft[train]'.") from error
-    metric: Any = BLEU() if name == "bleu" else CHRF()
+    if tokenize is not None and tokenize not in BLEU.TOKENIZERS:
+        raise ConfigurationError(f"`tokenize` must be one of {', '.join(BLEU.TOKENIZERS)}, but is {tokenize!r}.")
+    metric: Any = BLEU(tokenize=tokenize, lowercase=lowercase) if name == "bleu" else CHRF(lowercase=lowercase)
     # What sacrebleu's own significance tests add up; it has no public name there.
     statistics = np.array(metric._extract_corpus_statistics(list(predictions), [list(references)]), dtype=np.float64)
 

@@ -24,12 +24,15 @@ def examine(
     max_source_length: int | None = None,
     rows_per_batch: int = 16,
     skip_bad: bool = False,
+    tokenize: str | None = None,
+    lowercase: bool = False,
     **generation: Any,
 ) -> tuple[list[Measure], list[str], list[Pair]]:
     """The figures of a model on pairs, its texts, and the pairs that these are of.
 
     Nothing is generated where only perplexity is asked for: the texts are empty then. `generation` goes to
-    `generate`. With `skip_bad` pairs without tokens, or with a source that is too long, are left out.
+    `generate`; `tokenize` and `lowercase` are of BLEU and chrF (`evaluation.measures.measure`). With `skip_bad` pairs
+    without tokens, or with a source that is too long, are left out.
 
     Raises DataError, naming its place, for such a pair otherwise; ConfigurationError for unknown metrics.
     """
@@ -45,4 +48,5 @@ def examine(
         sources = [pair.source for pair in kept]
         how: dict[str, Any] = {"max_source_length": max_source_length, "rows_per_batch": rows_per_batch, **generation}
         texts = generate_texts(model, tokenizer, sources, **how)
-    return measure(metrics, texts, [pair.target for pair in kept], losses), texts, kept
+    references = [pair.target for pair in kept]
+    return measure(metrics, texts, references, losses, tokenize=tokenize, lowercase=lowercase), texts, kept
