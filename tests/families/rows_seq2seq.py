@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from transformers.models.mvp.modeling_mvp import MvpEncoder
 
 from .row import LONGEST, VOCABULARY, Row
 from .rows_special import PROPHETNET, straighten
@@ -73,6 +74,7 @@ _HALVES: dict[str, tuple[str, str, str | None, dict[str, Any]]] = {
     "mbart": ("mbart", "MBartModel", "MBartForCausalLM", {"scale_embedding": True}),
     "plbart": ("plbart", "PLBartModel", "PLBartForCausalLM", {}),
     "mvp": ("mvp", "MvpModel", "MvpForCausalLM", {}),
+    "mvp-prompts": ("mvp", "MvpModel", None, {"use_prompt": True, "prompt_length": 5, "prompt_mid_dim": 12}),
     "blenderbot-small": ("blenderbot-small", "BlenderbotSmallModel", "BlenderbotSmallForCausalLM", {}),
     "blenderbot": ("blenderbot", "BlenderbotModel", "BlenderbotForCausalLM", {"scale_embedding": True}),
     "pegasus": ("pegasus", "PegasusModel", "PegasusForCausalLM", {"activation_function": "relu"}),
@@ -91,6 +93,17 @@ _HALVES: dict[str, tuple[str, str, str | None, dict[str, Any]]] = {
     ),
     "m2m_100": ("m2m_100", "M2M100Model", None, {}),
 }
+
+
+def _with_its_prompts(self: MvpEncoder, config: Any, embed_tokens: Any = None, use_prompt: bool = False) -> None:
+    _without(self, config, None, use_prompt or embed_tokens is True)
+
+
+_without = MvpEncoder.__init__
+MvpEncoder.__init__ = _with_its_prompts
+"""The reference's MvpModel hands `use_prompt` to its encoder in the place of another argument, so that its encoder
+loses the prompts that the published files hold."""
+
 ROWS_SEQ2SEQ = (
     *(
         Row(
@@ -173,6 +186,12 @@ WHOLES = (
     ),
     WholeRow("plbart", "plbart", "PLBartForConditionalGeneration", {**BART, "decoder_start_token_id": 4}),
     WholeRow("mvp", "mvp", "MvpForConditionalGeneration", BART),
+    WholeRow(
+        "mvp-prompts",
+        "mvp",
+        "MvpForConditionalGeneration",
+        {**BART, "use_prompt": True, "prompt_length": 5, "prompt_mid_dim": 12},
+    ),
     WholeRow("blenderbot-small", "blenderbot-small", "BlenderbotSmallForConditionalGeneration", BART),
     WholeRow("blenderbot", "blenderbot", "BlenderbotForConditionalGeneration", BART),
     WholeRow("pegasus", "pegasus", "PegasusForConditionalGeneration", {**BART, "scale_embedding": True}),

@@ -140,7 +140,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("bert", {"num_attention_heads": 5}, "`num_attention_heads` must divide `hidden_size` (768), but is 5."),
     ("gpt2", {"n_head": 5}, "`n_head` must divide `n_embd` (768), but is 5."),
     ("bart", {"encoder_attention_heads": 5}, "`encoder_attention_heads` must divide `d_model` (1024), but is 5."),
-    ("mvp", {"use_prompt": True}, "`use_prompt` must be False, since it is not supported, but is True."),
+    ("mvp", {"use_prompt": True, "prompt_length": 0}, "`prompt_length` must be at least 1, but is 0."),
     ("t5", {"feed_forward_proj": "gelu-gated"}, "`feed_forward_proj` must be an activation, or 'gated-' and an activ"),
     ("bart", {"normalize_before": True}, "`normalize_before` must be unset for BartConfig"),
     ("llama", {"num_key_value_heads": 5}, "`num_key_value_heads` must divide `num_attention_heads` (32), but is 5."),

@@ -3,7 +3,9 @@
 from typing import ClassVar
 
 from seqgraft.errors import ConfigurationError
-from seqgraft.families.bart_like import BartLikeConfig, Design, bart_like, learned
+from seqgraft.families.bart_like import BartLikeConfig, Design, Side, bart_like, learned
+from seqgraft.spec import Prefix
+from seqgraft.spec.prefix import Block
 
 
 class BartConfig(BartLikeConfig):
@@ -60,8 +62,9 @@ class MvpConfig(BartLikeConfig):
 
     def _check(self) -> None:
         super()._check()
-        if self.use_prompt:
-            raise ConfigurationError("`use_prompt` must be False, since it is not supported, but is True.")
+        for name in ("prompt_length", "prompt_mid_dim") if self.use_prompt else ():
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"`{name}` must be at least 1, but is {getattr(self, name)}.")
 
 
 class BlenderbotSmallConfig(BartLikeConfig):
@@ -82,11 +85,19 @@ class BlenderbotSmallConfig(BartLikeConfig):
     forced_eos_token_id: int | list[int] | None = 2
 
 
+def prompts(config: MvpConfig, side: Side) -> Prefix | None:
+    """MVP's task-specific prompts (Tang et al. 2022, section 3.2). A decoder keeps them on its own, too."""
+    if not config.use_prompt:
+        return None
+    blocks: tuple[Block, ...] = ("self_attention",) if side == "encoder" else ("self_attention", "cross_attention")
+    return Prefix(config.prompt_length, config.prompt_mid_dim, blocks, dropout=config.dropout)
+
+
 _BART = Design("post", learned(2))
 
 FAMILIES = (
     bart_like(BartConfig, _BART),
     bart_like(PLBartConfig, Design("post", learned(2), wraps=True)),
-    bart_like(MvpConfig, _BART),
+    bart_like(MvpConfig, Design("post", learned(2), prefix=prompts)),
     bart_like(BlenderbotSmallConfig, Design("post", learned(), decoder_norm_first=True)),
 )

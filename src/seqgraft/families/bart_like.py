@@ -9,7 +9,7 @@ from seqgraft.families.activations import activation
 from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.families.family import Family, Half, Whole
 from seqgraft.families.naming import Names, Rule, rename
-from seqgraft.spec import Attention, FeedForward, Head, Layer, Norm, Positions, Stack
+from seqgraft.spec import Attention, FeedForward, Head, Layer, Norm, Positions, Prefix, Stack
 
 Side = Literal["encoder", "decoder"]
 
@@ -97,6 +97,8 @@ class Design:
     vocabulary: Callable[[Any, Side], int] = lambda config, side: int(config.vocab_size)
     one_table: Callable[[Any], bool] = lambda config: bool(config.tie_word_embeddings)
     """Whether both halves of the whole read one table of embeddings."""
+    prefix: Callable[[Any, Side], Prefix | None] = lambda config, side: None
+    """Prompts: keys and values before those of a half's blocks."""
 
 
 def stack(config: Any, side: Side, design: Design) -> Stack:
@@ -137,6 +139,7 @@ def stack(config: Any, side: Side, design: Design) -> Stack:
         padding=config.pad_token_id,
         layer_drop=getattr(config, f"{side}_layerdrop"),
         final_norm=norm if design.final_norm else None,
+        prefix=design.prefix(config, side),
         deviation=config.init_std,
     )
 
@@ -155,6 +158,9 @@ def rules(side: Side, design: Design) -> tuple[Rule, ...]:
         for their, our in zip(names, ("query", "key", "value", "output"), strict=True):
             found.append(rename(f"{at}.{theirs}.{their}", f"{ours}.{block}.{our}"))
         found.append(rename(f"{at}.{theirs}_layer_norm", f"{ours}.{block}_norm"))
+    for theirs, block in (("self_attn", "self_attention"), ("cross_attn", "cross_attention")):
+        for their, our in (("embedding", "embed"), ("trans.0", "up"), ("trans.2", "down")):
+            found.append(rename(f"{side}.{theirs}_prompt.prompt_{their}", f"prefixes.{block}.{our}"))
     return (
         *(rule for rule in found if rule),
         rename(f"{at}.fc1", f"{ours}.feed_forward.up"),

@@ -7,6 +7,7 @@ from seqgraft.spec.experts import Experts
 from seqgraft.spec.feed_forward import FeedForward
 from seqgraft.spec.graft import Graft, graft
 from seqgraft.spec.layer import Adapter, Inserted, Layer
+from seqgraft.spec.prefix import Prefix
 from seqgraft.spec.sparse import BlockSparse
 from seqgraft.spec.stack import (
     Constant,
@@ -38,6 +39,7 @@ __all__ = [
     "Narrow",
     "Norm",
     "Positions",
+    "Prefix",
     "Rotary",
     "RotaryScaling",
     "Stack",

@@ -14,6 +14,7 @@ from seqgraft.spec.convolution import Convolution
 from seqgraft.spec.disentangled import Distances
 from seqgraft.spec.feed_forward import ACTIVATIONS
 from seqgraft.spec.layer import Layer
+from seqgraft.spec.prefix import Prefix
 from seqgraft.spec.streams import Streams
 
 
@@ -153,6 +154,8 @@ class Stack:
     """A table of distances for the layers whose attention is disentangled (DeBERTa)."""
     distances_norm: Norm | None = None
     """Its norm."""
+    prefix: Prefix | None = None
+    """Keys and values that stand before those of the layers' blocks (MVP, Tang et al. 2022)."""
     convolution: Convolution | None = None
     """Of the embeddings, beside the first layer, with a norm of the layer's kind."""
     shared: tuple[int, ...] | None = None
@@ -202,6 +205,8 @@ class Stack:
                     "Stack.streams needs a causal stack with a table of positions, and Attention.relative, "
                     "the same in all layers."
                 )
+        if self.prefix is not None:
+            self._check_prefix(self.prefix)
         if self.embed_norm_first and self.embed_norm is None:
             raise SpecError("Stack.embed_norm_first needs an embedding norm, but there is none.")
         if self.causal and any(layer.self_attention.window and layer.self_attention.window[1] for layer in self.layers):
@@ -214,6 +219,14 @@ class Stack:
                 )
             if any(self.layers[i] != self.layers[s] or self.shared[s] != s for i, s in enumerate(self.shared)):
                 raise SpecError("Layers that share parameters must be alike, and their owner must own its parameters.")
+
+    def _check_prefix(self, prefix: Prefix) -> None:
+        for block in prefix.blocks:
+            kinds = {getattr(layer, block) for layer in self.layers}
+            if None in kinds or len({(kind.key_value_heads, kind.head_width) for kind in kinds}) > 1:
+                raise SpecError(f"Stack.prefix needs a {block} in every layer, all with heads alike.")
+        if any(layer.self_attention.sparse or layer.self_attention.everywhere for layer in self.layers) or self.streams:
+            raise SpecError("Stack.prefix needs a stack whose attention is neither sparse nor of several streams.")
 
     @property
     def embed_width(self) -> int:

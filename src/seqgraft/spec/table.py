@@ -34,6 +34,14 @@ def parameters(stack: Stack) -> Table:
         table["distances.weight"] = (2 * stack.distances.span, stack.width)
     if stack.distances_norm:
         _norm(table, "distances_norm", stack.distances_norm, stack.width)
+    if stack.prefix:
+        blocks: tuple[str, ...] = stack.prefix.blocks
+        for name in blocks:
+            own: Attention = getattr(stack.layers[0], name)
+            made = 2 * len(stack.layers) * own.key_value_heads * own.head_width
+            table[f"prefixes.{name}.embed.weight"] = (stack.prefix.length, stack.width)
+            _linear(table, f"prefixes.{name}.up", stack.prefix.inner, stack.width, True)
+            _linear(table, f"prefixes.{name}.down", made, stack.prefix.inner, True)
     for i in stack.owners:
         layer = stack.layers[i]
         if layer.inserted:

@@ -12,6 +12,7 @@ from seqgraft.torch.cache import LayerCache
 from seqgraft.torch.disentangled import Apart, Disentangled
 from seqgraft.torch.norm import Norm, NormsApart
 from seqgraft.torch.positions import bucket, slopes
+from seqgraft.torch.prefix import after
 from seqgraft.torch.product import Linear, product
 from seqgraft.torch.quantized import dtype_of
 from seqgraft.torch.rotary import Rotation, rotate
@@ -38,6 +39,8 @@ class View:
     """Which blocks see which; it then holds the mask of tokens too, and nothing else is said."""
     named: Named | None = None
     """Tokens that see everything."""
+    prefix: tuple[Tensor, Tensor] | None = None
+    """Keys and values [1, groups, length, head_width] that stand before the others, and that all queries see."""
 
 
 def attend(
@@ -234,6 +237,7 @@ class Attention(nn.Module):
         Self-attention appends to `cache`; cross-attention looks at `memory`, keys and values as `remember` makes them.
         `seen` collects the probabilities.
         """
+        prefix = view.prefix
         if view.ahead is not None:
             return self._streams(x, view.ahead, cache, seen)
         if memory is None:
@@ -251,6 +255,9 @@ class Attention(nn.Module):
         else:
             query = self._queries(product(self.query, x) if self.fast is None else self.fast["query"](x), None)
             key, value = memory
+        if prefix is not None:
+            key, value, bias = after(prefix, key, value, view.bias, view.causal)
+            view = View(bias)
         asked = seen is not None or self.eager
         if view.blocks is not None and not asked:
             states = attend_blocks(query, key, value, view.blocks, self.scale)

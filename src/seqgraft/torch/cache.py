@@ -139,6 +139,8 @@ class EncoderDecoderCache:
         self.memory: list[tuple[Tensor, Tensor] | None] = [None] * layers
         self.mask: Tensor | None = None
         self.seats: Seats | None = None
+        self.prefixes: dict[str, list[tuple[Tensor, Tensor]]] | None = None
+        """Keys and values that stand before those of a layer's blocks, by block."""
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """How many tokens the decoder has seen (the longest row, where they differ)."""

@@ -85,7 +85,7 @@ class CausalDecoding(Stack):
         """Whether a step of one token may take the short way through the layers."""
         first = state.cache.get_seq_length() == 0  # which makes the encoder's keys and values
         asked = state.states_asked or state.attentions_asked
-        return not (first or asked or state.prepared is None or self.spec.streams)
+        return not (first or asked or state.prepared is None or self.spec.streams or self.spec.prefix)
 
     def _next(self, ids: Tensor, state: DecodingState) -> Tensor:
         """ids [rows, 1] -> states [rows, width]: what `states` computes, without its detours."""

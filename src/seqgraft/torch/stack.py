@@ -21,6 +21,7 @@ from seqgraft.torch.layers import Layer
 from seqgraft.torch.masks import any_hidden, see_all, see_named, see_own
 from seqgraft.torch.norm import Norm
 from seqgraft.torch.positions import bucket, rows_of, sines
+from seqgraft.torch.prefix import Prefixes
 from seqgraft.torch.product import Linear, product
 from seqgraft.torch.rotary import Rotation, rotation
 from seqgraft.torch.seats import Look, Window
@@ -109,6 +110,14 @@ class Stack(nn.Module):
         distances = spec.distances.span if spec.distances and spec.distances.kind == "learned" else None
         self.distances = table(2 * distances, spec.width) if distances else None
         self.distances_norm = Norm(spec.distances_norm, spec.width) if spec.distances_norm else None
+        self.prefixes = nn.ModuleDict(
+            {
+                block: Prefixes(spec.prefix, getattr(spec.layers[0], block), len(spec.layers), spec.width)
+                for block in spec.prefix.blocks
+            }
+            if spec.prefix
+            else {}
+        )
         own = {i: Layer(spec.layers[i], spec.width) for i in spec.owners}
         self.layers = nn.ModuleList(own[i] for i in spec.shared or spec.owners)
         self.convolution = convolution(spec.convolution, spec.width) if spec.convolution else None
@@ -161,6 +170,7 @@ class Stack(nn.Module):
         if everywhere is not None and (who := named(everywhere, any_hidden(mask), x.dtype)) is not None:
             views = {window: see_named(view, who) for window, view in views.items()}
         memory_view = see_all(any_hidden(memory.mask), x.dtype)
+        prefixes = self._prefixes(cache)
         beside = x
         sparse: dict[tuple[BlockSparse, int | None], Blocks] = {}
         shown = any_hidden(mask)
@@ -184,13 +194,19 @@ class Stack(nn.Module):
                 view = View(blocks=sparse[own.sparse, drawn_by])
             if layer.self_attention.leans and distance is not None:
                 view = layer.self_attention.lean(view, distance, self.spec.causal)
+            seen = memory_view
+            if prefixes is not None:
+                view, seen = (
+                    replace(one, prefix=prefixes[block][index]) if block in prefixes else one
+                    for block, one in (("self_attention", view), ("cross_attention", memory_view))
+                )
             arguments = (
                 x,
                 view,
                 turns.get(own.rotary),
                 cache.layers[index] if cache is not None else None,
                 kept if kept is not None else memory.states,
-                memory_view,
+                seen,
                 record.attentions,
                 record.cross_attentions,
             )
@@ -210,6 +226,17 @@ class Stack(nn.Module):
         if record.ahead is not None:
             record.ahead.append(x[:, time:].view(x.shape[0], streams, time, -1))
         return x[:, time : 2 * time]
+
+    def _prefixes(self, cache: EncoderDecoderCache | None) -> dict[str, list[tuple[Tensor, Tensor]]] | None:
+        """What stands before each layer's keys and values, by block: made once for all steps of a cache."""
+        if self.spec.prefix is None:
+            return None
+        if cache is not None and cache.prefixes is not None:
+            return cache.prefixes
+        made = {block: cast("Prefixes", one)() for block, one in self.prefixes.items()}
+        if cache is not None:
+            cache.prefixes = made
+        return made
 
     def _finished(self, x: Tensor) -> Tensor:
         """What follows the last layer."""
