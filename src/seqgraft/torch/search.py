@@ -93,6 +93,19 @@ class PromptOnce:
         return None if values is None else tuple(v.repeat_interleave(self.rows_per_source, 0) for v in values)
 
 
+def drawn(scores: Tensor, count: int, all_rows: int, live: Tensor | None) -> Tensor:
+    """Draws `count` of each row of scores [rows, n] by their softmax, without replacement, [rows, count].
+
+    With `live` [rows], the rows that are left of `all_rows`, they draw what they would have drawn among all.
+    """
+    weights = scores.softmax(dim=-1)
+    if live is None or len(live) == all_rows:
+        return torch.multinomial(weights, num_samples=count)
+    # What `multinomial` does: exponential noise makes a race of it (Efraimidis & Spirakis 2006).
+    noise = weights.new_empty((all_rows, weights.shape[1])).exponential_()[live]
+    return (weights / noise).topk(count).indices if count > 1 else (weights / noise).argmax(-1, keepdim=True)
+
+
 def worth_leaving(left: int, rows: int) -> bool:
     """Whether what a smaller batch saves is worth moving its caches: a quarter of the rows ended."""
     return left <= rows - max(1, rows // 4)

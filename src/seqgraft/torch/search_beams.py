@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqgraft.torch.processors import LogitsProcessorList
-from seqgraft.torch.search import Decoder, FoundBeams, Record, State, best, worth_leaving
+from seqgraft.torch.search import Decoder, FoundBeams, Record, State, best, drawn, worth_leaving
 from seqgraft.torch.stopping import Stopping
 
 _WORST = -1.0e9  # what the reference adds to the score of anything that may not be chosen
@@ -205,7 +205,7 @@ def search_beams(
         sources, vocab = len(held.live), log_probs.shape[-1]
         total = (log_probs.view(sources, beams, vocab) + held.running_scores[..., None]).view(sources, -1)
         if sample:
-            chosen = torch.multinomial(total.softmax(dim=-1), num_samples=count)
+            chosen = drawn(total, count, prompt.shape[0] // beams, held.live)
             scores = total.gather(1, chosen)
         else:
             scores, chosen = best(total, count)

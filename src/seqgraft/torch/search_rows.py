@@ -5,7 +5,7 @@ from torch import Tensor
 
 from seqgraft.generation.streamers import BaseStreamer
 from seqgraft.torch.processors import LogitsProcessorList
-from seqgraft.torch.search import Decoder, FoundRows, Record, State, worth_leaving
+from seqgraft.torch.search import Decoder, FoundRows, Record, State, drawn, worth_leaving
 from seqgraft.torch.stopping import Stopping
 
 
@@ -43,7 +43,7 @@ def search_rows(
         scores = processors(past, logits)
         record.take(step, raw, scores)
         if sample:
-            tokens = torch.multinomial(scores.softmax(dim=-1), num_samples=1).squeeze(1)
+            tokens = drawn(scores, 1, rows, live).squeeze(1)
         else:
             tokens = scores.argmax(dim=-1)
         if ending and pad_token_id is not None:

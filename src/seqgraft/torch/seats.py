@@ -117,15 +117,15 @@ class Seats:
         """The slots [sources, count] that some row still sees, if moving them together is worth it; else None.
 
         Called when keys may be moved: the table then counts on it. Looks at the table only once the slots in use have
-        doubled, so that it costs next to nothing a step.
+        grown by half, so that it costs next to nothing a step.
         """
         if self.used < self._look_again:
             return None
         seen = (self._shade[:, :, : self.used] == 0).any(1)
         count = max(int(seen.sum(-1).max()), 1)
-        self._look_again = 2 * count + 16 * self.each
-        if self.used < self._look_again:
-            self._look_again = 2 * self.used
+        worth = self.used - count >= max(count // 2, 8 * self.each)
+        self._look_again = (count if worth else self.used) + max(count // 2, 16 * self.each)
+        if not worth:
             return None
         slots = torch.sort(~seen, dim=1, stable=True).indices[:, :count]
         self._keys[:, :count] = self._keys[:, : self.used].gather(1, slots)
