@@ -47,6 +47,7 @@ def test_train(seqgraft, folder, data, tmp_path):
     assert result["steps"] == 60
     assert 60 * 2 < result["pairs"] <= 60 * 5
     assert result["valid_loss"] < result["curve"][0]["loss"] / 2
+    assert result["best"]["loss"] == result["valid_loss"] == min(entry["loss"] for entry in result["validation"])
     assert "20 pairs, 20 held out." in done.stderr
     assert "step 60" in done.stderr  # progress is no result
     settings = json.loads((out / "training.json").read_text())["settings"]

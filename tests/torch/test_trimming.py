@@ -22,6 +22,7 @@ def folders(tmp_path_factory):
     torch.manual_seed(0)
     t = transformers
     bert = t.BertForMaskedLM(t.BertConfig(num_hidden_layers=4, **SIZES))
+    torch.nn.init.normal_(bert.cls.predictions.bias)
     ids = {"bos_token_id": 1, "eos_token_id": 1}
     gpt2 = t.GPT2LMHeadModel(t.GPT2Config(vocab_size=40, n_embd=16, n_layer=4, n_head=2, n_positions=32, **ids))
     sides = {"layers": 4, "attention_heads": 2, "ffn_dim": 32}
