@@ -228,6 +228,14 @@ ROWS_BERTLIKE = (
     Row("xlm", "xlm", {**_XLM, "n_langs": 3}, "XLMModel", dropouts=_XLM_DROPOUTS, shows_padding=False),
     Row("flaubert", "flaubert", _XLM, "FlaubertModel", dropouts=_XLM_DROPOUTS, shows_padding=False),
     Row(
+        "flaubert-languages",
+        "flaubert",
+        {**_XLM, "n_langs": 2},
+        "FlaubertModel",
+        dropouts=_XLM_DROPOUTS,
+        shows_padding=False,
+    ),
+    Row(
         "flaubert-prenorm",
         "flaubert",
         {**_XLM, "pre_norm": True, "gelu_activation": False},

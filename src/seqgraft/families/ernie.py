@@ -9,7 +9,7 @@ from seqgraft.spec import Constant, Stack
 
 
 class ErnieConfig(bert.BertConfig):
-    """ERNIE's configuration (Sun et al. 2020); the task of every token is the first one."""
+    """ERNIE's configuration (Sun et al. 2020); without `task_type_ids` every token's task is the first one."""
 
     model_type = "ernie"
 
@@ -18,7 +18,7 @@ class ErnieConfig(bert.BertConfig):
 
 
 class LayoutLMConfig(bert.BertConfig):
-    """LayoutLM's configuration (Xu et al. 2020); every token stands at the page's origin, as without its boxes."""
+    """LayoutLM's configuration (Xu et al. 2020); without `bbox` every token stands at the page's origin."""
 
     model_type = "layoutlm"
 
@@ -35,10 +35,12 @@ class SplinterConfig(bert.BertConfig):
 
 def _constants(config: bert.BertConfig) -> tuple[Constant, ...]:
     if isinstance(config, ErnieConfig):
-        return (Constant("task_types", config.task_type_vocab_size),) if config.use_task_id else ()
+        task = Constant("task_types", config.task_type_vocab_size, given="task_type_ids")
+        return (task,) if config.use_task_id else ()
     if isinstance(config, LayoutLMConfig):  # left and right are looked up in one table, and so are top and bottom
         rows = config.max_2d_position_embeddings
-        return Constant("x", rows, 2), Constant("y", rows, 2), Constant("h", rows), Constant("w", rows)
+        read = {"x": ((0,), (2,)), "y": ((1,), (3,)), "h": ((3, 1),), "w": ((2, 0),)}
+        return tuple(Constant(name, rows, len(of), "bbox", of) for name, of in read.items())
     return ()
 
 

@@ -9,7 +9,7 @@ from seqgraft.spec import Constant, Narrow, Stack
 
 
 class RoCBertConfig(bert.BertConfig):
-    """RoCBert's configuration; every character has the first shape and the first sound, as without ids of them."""
+    """RoCBert's configuration; a character whose ids are not given has the first shape and the first sound."""
 
     model_type = "roc_bert"
 
@@ -23,8 +23,9 @@ class RoCBertConfig(bert.BertConfig):
 
 
 def _joined(config: RoCBertConfig) -> tuple[Constant, ...]:
-    shape = Constant("shape", config.shape_vocab_size, width=config.shape_embed_dim)
-    sound = Constant("pronunciation", config.pronunciation_vocab_size, width=config.pronunciation_embed_dim)
+    shape = Constant("shape", config.shape_vocab_size, given="input_shape_ids", width=config.shape_embed_dim)
+    rows, width = config.pronunciation_vocab_size, config.pronunciation_embed_dim
+    sound = Constant("pronunciation", rows, given="input_pronunciation_ids", width=width)
     return (shape,) * config.enable_shape + (sound,) * config.enable_pronunciation
 
 

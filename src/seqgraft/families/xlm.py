@@ -1,4 +1,4 @@
-"""XLM (Lample & Conneau 2019) and FlauBERT (Le et al. 2020), as encoders of text without language embeddings."""
+"""XLM (Lample & Conneau 2019) and FlauBERT (Le et al. 2020), as encoders; `langs` of a call are tokens' languages."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from seqgraft.errors import ConfigurationError
 from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.families.family import Family, Half
 from seqgraft.families.naming import Names, rename
-from seqgraft.spec import Attention, FeedForward, Layer, Norm, Positions, Stack
+from seqgraft.spec import Attention, Constant, FeedForward, Layer, Norm, Positions, Stack
 
 
 class XLMConfig(PretrainedConfig):
@@ -93,6 +93,9 @@ def encoder(config: XLMConfig) -> Stack:
         layers=(layer,) * config.n_layers,
         causal=False,
         positions=Positions(config.max_position_embeddings),
+        constants=(Constant("langs", config.n_langs, 0, "langs"),)
+        if config.n_langs > 1 and config.use_lang_emb
+        else (),
         embed_norm=norm,
         embed_dropout=config.dropout,
         layer_drop=config.layerdrop if flaubert else 0.0,
@@ -103,6 +106,7 @@ def encoder(config: XLMConfig) -> Stack:
 _RULES = (
     rename("embeddings", "embed"),
     rename("position_embeddings", "positions"),
+    rename("lang_embeddings", "constants.langs"),
     rename("layer_norm_emb", "embed_norm"),
     rename("attentions.{i}.q_lin", "layers.{i}.self_attention.query"),
     rename("attentions.{i}.k_lin", "layers.{i}.self_attention.key"),

@@ -19,7 +19,7 @@ from seqgraft.spec.stack import (
     Transform,
 )
 from seqgraft.spec.streams import Streams
-from seqgraft.spec.table import parameters
+from seqgraft.spec.table import parameters, waiting
 
 __all__ = [
     "Adapter",
@@ -48,4 +48,5 @@ __all__ = [
     "Transform",
     "graft",
     "parameters",
+    "waiting",
 ]

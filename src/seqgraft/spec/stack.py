@@ -53,11 +53,16 @@ class Positions:
 
 @dataclass(frozen=True)
 class Constant:
-    """A table of embeddings whose first row is added to every token: of inputs that a text does not have."""
+    """A table of embeddings of an input that a text does not have: without it the first row is added to every token."""
 
     name: str
     rows: int
     times: int = 1
+    """How often the first row is added; 0 for a table that is read only where the input is given (XLM)."""
+    given: str | None = None
+    """The input of a call that says which rows [batch, time], or [batch, time, columns], are added instead."""
+    columns: tuple[tuple[int, ...], ...] = ()
+    """Of an input with columns: each adds the row that a column says, or one column less another (LayoutLM)."""
     width: int | None = None
     """Width of a row that is joined to the token's embedding, before the map that widens both, rather than added
     (RoCBert). It is padding's row, and so is not trained."""
@@ -237,6 +242,11 @@ class Stack:
     def joined(self) -> tuple[Constant, ...]:
         """Constants that are joined to the token embeddings."""
         return tuple(constant for constant in self.constants if constant.width is not None)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The inputs of a call that say more than ids, masks, positions and token types do."""
+        return tuple(dict.fromkeys(constant.given for constant in self.constants if constant.given is not None))
 
     @property
     def state_width(self) -> int:

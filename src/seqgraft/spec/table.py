@@ -80,6 +80,21 @@ def parameters(stack: Stack) -> Table:
     return table
 
 
+def waiting(stack: Stack) -> dict[str, str]:
+    """Parameters that a pass over ids and a mask alone does not train -> the input of a call that reaches them."""
+    read = {
+        f"constants.{constant.name}.weight": constant.given or ""
+        for constant in stack.constants
+        if constant.width is not None or constant.times == 0
+    }
+    for name in parameters(stack):
+        if ".everywhere." in name:
+            read[name] = "global_attention_mask"
+        elif ".disentangled.segment" in name:
+            read[name] = "token_type_ids"
+    return read
+
+
 def _linear(table: Table, name: str, out: int, into: int, bias: bool) -> None:
     table[f"{name}.weight"] = (out, into)
     if bias:

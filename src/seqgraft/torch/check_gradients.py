@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqgraft.checkpoints.check import grouped
+from seqgraft.spec import waiting
 from seqgraft.torch.probe import Probe, of_gates, opened
 from seqgraft.torch.report import Finding
 
@@ -41,13 +42,14 @@ def every_parameter_learns(probe: Probe) -> Finding:
 
 
 def _still(probe: Probe) -> set[str]:
-    """Rows of padding that are joined to every embedding: the published model leaves them alone too (RoCBert)."""
+    """What waits for an input that a text does not have (XLM's `langs`), or that the tokens given do not need."""
     halves: tuple[tuple[str, Any], ...] = (("encoder", probe.model.encoder), ("decoder", probe.model.decoder))
     return {
-        f"{side}.constants.{constant.name}.weight"
+        f"{side}.{name}"
         for side, half in halves
         if (spec := getattr(half, "spec", None)) is not None
-        for constant in spec.joined
+        for name, given in waiting(spec).items()
+        if given != "global_attention_mask"  # which the probe gives
     }
 
 

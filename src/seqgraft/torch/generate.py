@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from seqgraft.generation.caching import quantized_cache
 from seqgraft.generation.config import GenerationConfig
 from seqgraft.generation.outputs import BaseModelOutput
 from seqgraft.generation.resolve import SpecialIds, set_lengths, settings_of, special_ids
@@ -77,9 +78,10 @@ class GenerationMixin:
 
         `kwargs` are settings (fields of `GenerationConfig`), which go over `generation_config`, which goes over the
         model's own; and inputs: `input_ids`, `attention_mask`, `inputs_embeds`, `token_type_ids`, `position_ids`,
-        `global_attention_mask` of the source, `encoder_outputs` instead of it, `decoder_input_ids` and
-        `decoder_attention_mask` of a prompt; with `guidance_scale` also `negative_prompt_ids` and
-        `negative_prompt_attention_mask`: another source, or prompt of a decoder alone, to lead away from.
+        `global_attention_mask` of the source, what the encoder's family alone takes (`EncoderModel.forward`),
+        `encoder_outputs` instead of it, `decoder_input_ids` and `decoder_attention_mask` of a prompt; with
+        `guidance_scale` also `negative_prompt_ids` and `negative_prompt_attention_mask`: another source, or prompt of a
+        decoder alone, to lead away from.
         `prefix_allowed_tokens_fn(source, ids [time])` returns the tokens that may follow; `tokenizer` is the
         target's, or the pair's, and needed by `stop_strings`.
 
@@ -90,7 +92,8 @@ class GenerationMixin:
         `custom_generate` is a search of your own (`seqgraft.torch.custom`); what it returns is returned.
         """
         own = own_arguments(custom_generate, kwargs)
-        given, call = sorted_arguments(kwargs, self.generation_config, generation_config)
+        further: tuple[str, ...] = getattr(getattr(getattr(self, "encoder", None), "spec", None), "inputs", ())
+        given, call = sorted_arguments(kwargs, self.generation_config, generation_config, further)
         if inputs is not None:
             if given.get("input_ids") is not None:
                 raise ValueError("Pass `inputs` or `input_ids` to generate(), not both.")
@@ -104,7 +107,9 @@ class GenerationMixin:
         if pair:
             start = first_token(ids)  # before the encoder runs: a missing one is an error
             encoder_config = getattr(self.config, "encoder", None)
-            source = encoded_source(self._encode, given, config, ids, encoder_config=encoder_config, device=self.device)
+            source = encoded_source(
+                self._encode, given, config, ids, encoder_config=encoder_config, device=self.device, further=further
+            )
             prompt = pair_prompt(given, start, source.sources, self.device)
         else:
             prompt = lone_prompt(given, ids, self.device)
@@ -122,6 +127,7 @@ class GenerationMixin:
         texts = [stop_strings(config.stop_strings, tokenizer)] if config.stop_strings is not None else []
         stopping = Stopping.of(logits_processors.merged([*timers, *texts, *ends], stopping_criteria or ()), max_length)
         details = bool(config.return_dict_in_generate)
+        cached = {} if (how := quantized_cache(config)) is None else {"quantized_cache": how}
         drafters = {
             "assistant_model": assistant_model,
             "tokenizer": tokenizer,
@@ -162,10 +168,11 @@ class GenerationMixin:
                 work.prompt,
                 output_attentions=record.want_attentions,
                 output_hidden_states=record.want_states or mode.needs_states,
+                **cached,
             )
             if work.other is not None:
                 guided = Guided(decoder, work.other[1].ids)
-                decoder, state = guided, GuidedState(state, self._started(*work.other)[1])
+                decoder, state = guided, GuidedState(state, self._started(*work.other, **cached)[1])
                 processors.insert(0, GuidanceLogitsProcessor(config.guidance_scale, guided))
             if details:  # what is kept of every step is to the bit what the rows by themselves give
                 state = decoder.spread(state, mode.rows_per_source)
@@ -176,7 +183,8 @@ class GenerationMixin:
                 times = mode.rows_per_source
                 drafting = drafting_of(Call(self, config, given, drafters, source, rows, times, processors, stopping))
             shared = (config, ids, processors, stopping, record, streamer, rows.mask, drafting)
-            return mode.search(search_choice.Request(decoder, state, rows.ids, *shared)), record
+            with torch.inference_mode(not details):  # what nobody sees needs no notes for gradients
+                return mode.search(search_choice.Request(decoder, state, rows.ids, *shared)), record
 
         found: FoundRows | FoundBeams
         if config.low_memory and mode.ranks and len(prompt.ids) > 1:
@@ -184,13 +192,13 @@ class GenerationMixin:
             found, record = one_after_the_other(parts, mode.rows_per_source, ids.pad or 0)
         else:
             found, record = search(work)
-        return output(found, record, source) if details else found.ids
+        return output(found, record, source) if details else found.ids.clone()
 
     def _encode(self, **inputs: Any) -> BaseModelOutput:
         """The encoder's states, without what padding costs."""
         return encoded(self.encode, getattr(self, "encoder", None), **inputs)
 
-    def _started(self, source: Source | None, prompt: Prompt, **asked: bool) -> tuple[Decoder, State]:
+    def _started(self, source: Source | None, prompt: Prompt, **asked: Any) -> tuple[Decoder, State]:
         """The decoder and its state before the prompt [sources, time]."""
         outputs, mask = (source.outputs, source.mask) if source is not None else (None, None)
         return self.decoding(outputs, mask, decoder_attention_mask=prompt.mask, **asked)

@@ -74,15 +74,16 @@ def _part(value: Any, own: slice) -> Any:
 
 
 def sorted_arguments(
-    kwargs: dict[str, Any], own: GenerationConfig, given: GenerationConfig | None
+    kwargs: dict[str, Any], own: GenerationConfig, given: GenerationConfig | None, further: tuple[str, ...] = ()
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The model's inputs and the settings of a call; TypeError for what is neither.
 
-    Settings are the fields of the model's `own` configuration and of the one `given` to the call.
+    `further` are inputs that the encoder's family has beside the usual ones. Settings are the fields of the model's
+    `own` configuration and of the one `given` to the call.
     """
     inputs, call, unknown = {}, {}, []
     for name, value in kwargs.items():
-        if name in INPUTS or name in NEGATIVE:
+        if name in INPUTS or name in NEGATIVE or name in further:
             inputs[name] = value
         elif own.has(name) or (given is not None and given.has(name)):
             call[name] = value
@@ -103,6 +104,7 @@ def encoded_source(
     *,
     encoder_config: Any,
     device: torch.device,
+    further: tuple[str, ...] = (),
 ) -> Source:
     """Run the encoder on the inputs `given` (or take its outputs from them), padding masked.
 
@@ -128,7 +130,7 @@ def encoded_source(
             inputs_embeds=moved(embeds, device),
             token_type_ids=moved(given.get("token_type_ids"), device),
             position_ids=moved(given.get("position_ids"), device),
-            **_only_given(given, ("global_attention_mask",), device),
+            **_only_given(given, ("global_attention_mask", *further), device),
             output_attentions=bool(config.return_dict_in_generate and config.output_attentions),
             output_hidden_states=bool(config.return_dict_in_generate and config.output_hidden_states),
         )

@@ -11,7 +11,7 @@ from seqgraft import folders
 from seqgraft.errors import ConfigurationError
 from seqgraft.families import family
 from seqgraft.families.configuration import PretrainedConfig
-from seqgraft.generation import GenerationConfig
+from seqgraft.generation import GenerationConfig, QuantizedCacheConfig
 from seqgraft.generation.outputs import (
     BaseModelOutput,
     BaseModelOutputWithPooling,
@@ -23,7 +23,7 @@ from seqgraft.torch.decoding import CausalDecoding, DecodingState
 from seqgraft.torch.generate import GenerationMixin
 from seqgraft.torch.half import Half
 from seqgraft.torch.loss import cross_entropy
-from seqgraft.torch.masks import seen_everywhere
+from seqgraft.torch.masks import further_inputs, seen_everywhere
 from seqgraft.torch.stack import Memory, Record
 from seqgraft.torch.streams import streams_loss
 
@@ -82,13 +82,16 @@ class EncoderModel(Half):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         global_attention_mask: Tensor | None = None,
+        **inputs: Tensor | None,
     ) -> BaseModelOutput | BaseModelOutputWithPooling | tuple[Any, ...]:
         """input_ids [batch, time] or inputs_embeds [batch, time, width] -> last_hidden_state [batch, time, width].
 
         attention_mask [batch, time] is 1 where a token may be seen; without it everything is. global_attention_mask
         [batch, time] is 1 for tokens that see everything and that everything sees, where the family has such
         (Longformer, Beltagy et al. 2020): without it there are none, unless attention_mask is 2 for them. ValueError
-        for a family that has none.
+        for a family that has none. `inputs` are those of the family alone: ERNIE's `task_type_ids`, XLM's `langs`,
+        RoCBert's `input_shape_ids` and `input_pronunciation_ids` [batch, time], LayoutLM's `bbox` [batch, time, 4];
+        TypeError for one that it does not have.
         """
         config = self.config
         everywhere = seen_everywhere(self.spec, attention_mask, global_attention_mask, config.model_type)
@@ -106,6 +109,7 @@ class EncoderModel(Half):
             token_types=token_type_ids,
             record=record,
             everywhere=everywhere,
+            inputs=further_inputs(self.spec, inputs, config.model_type),
         )
         hidden = None if record.states is None else tuple(record.states)
         seen = None if record.attentions is None else tuple(record.attentions)
@@ -142,11 +146,12 @@ class CausalModel(CausalDecoding, Half, GenerationMixin):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
         decoder_attention_mask: Tensor | None = None,
+        quantized_cache: QuantizedCacheConfig | None = None,
     ) -> tuple[CausalDecoding, DecodingState]:
         """The model and its state before the prompt [rows, time], which `decoder_attention_mask` covers."""
         memory = Memory(None if encoder_outputs is None else encoder_outputs.last_hidden_state, attention_mask)
         asked = {"states_asked": output_hidden_states, "attentions_asked": output_attentions}
-        return self, self.start(memory, decoder_attention_mask, **asked)
+        return self, self.start(memory, decoder_attention_mask, quantized=quantized_cache, **asked)
 
     def loss(self, logits: Tensor, more: Tensor | None, labels: Tensor, count: Tensor | int | None = None) -> Tensor:
         """Cross-entropy at labels [batch, time]; `more` are the logits of further streams, where there are some."""

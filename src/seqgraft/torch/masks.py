@@ -1,5 +1,7 @@
 """What queries may see: masks of tokens, causality and windows, as biases on the scores."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -67,6 +69,17 @@ def any_hidden(mask: Tensor | None) -> Tensor | None:
     if mask is None or (mask.device.type == "cpu" and bool(mask.all())):
         return None
     return mask
+
+
+def further_inputs(spec: Stack, inputs: Mapping[str, Tensor | None], family: str) -> dict[str, Tensor]:
+    """Those that are given; TypeError for one that the spec does not name."""
+    strange = [name for name in inputs if name not in spec.inputs]
+    if strange:
+        has = ", ".join(f"`{name}`" for name in spec.inputs) or "none"
+        raise TypeError(
+            f"`{strange[0]}` must be left out, since '{family}' has no such input; of inputs of its own it has {has}."
+        )
+    return {name: value for name, value in inputs.items() if value is not None}
 
 
 def seen_everywhere(spec: Stack, mask: Tensor | None, asked: Tensor | None, family: str) -> Tensor | None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from seqgraft.config import EncoderDecoderConfig
 from seqgraft.errors import ConfigurationError
 from seqgraft.families.configuration import PretrainedConfig
-from seqgraft.generation import GenerationConfig
+from seqgraft.generation import GenerationConfig, QuantizedCacheConfig
 from seqgraft.generation.outputs import BaseModelOutput, Seq2SeqLMOutput
 from seqgraft.torch.cache import EncoderDecoderCache
 from seqgraft.torch.compose import compose, taken_over
@@ -20,6 +20,7 @@ from seqgraft.torch.generate import GenerationMixin
 from seqgraft.torch.halves import CausalModel, EncoderModel
 from seqgraft.torch.link import adopted, link, unlink
 from seqgraft.torch.loss import shifted
+from seqgraft.torch.masks import further_inputs
 from seqgraft.torch.matching import check_halves, check_kinds
 from seqgraft.torch.pair_masks import source_mask, target_mask
 from seqgraft.torch.pretrained import Pretrained
@@ -296,6 +297,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         decoder_position_ids: Tensor | None = None,
         decoder_token_type_ids: Tensor | None = None,
         global_attention_mask: Tensor | None = None,
+        **inputs: Tensor | None,
     ) -> Seq2SeqLMOutput | tuple[Any, ...]:
         """Source ids [batch, time], labels [batch, target_time] -> loss and logits [batch, target_time, vocabulary].
 
@@ -303,7 +305,8 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         may be seen; without one, padding is recognised by its id. `encoder_outputs` (an output or a tuple) stands for
         the source; `past_key_values` for the target so far. `global_attention_mask` [batch, time] is 1 for tokens of
         the source that see everything (Longformer); without it there are none. `num_items_in_batch` is what the summed
-        loss is divided by, when the batch is part of a larger one.
+        loss is divided by, when the batch is part of a larger one. `inputs` are those of the encoder's family alone, as
+        `EncoderModel.forward` names them; TypeError for others.
         """
         if output_attentions is None and self.config.output_attentions:  # else each half's own configuration says
             output_attentions = True
@@ -320,8 +323,11 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
                 output_attentions,
                 output_hidden_states,
                 global_attention_mask=global_attention_mask,
+                **inputs,
             )
         else:
+            if isinstance(self.encoder, EncoderModel):
+                further_inputs(self.encoder.spec, inputs, self.encoder.config.model_type)
             source = encoder_outputs
             if not isinstance(source, BaseModelOutput):
                 values = source.to_tuple() if hasattr(source, "to_tuple") else tuple(source)
@@ -367,6 +373,7 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
         decoder_attention_mask: Tensor | None = None,
+        quantized_cache: QuantizedCacheConfig | None = None,
     ) -> tuple[CausalDecoding, DecodingState]:
         """The decoder and its state before the prompt [sources, time], one row a source."""
         memory = Memory(self.bridge(encoder_outputs.last_hidden_state), attention_mask)
@@ -375,5 +382,6 @@ class EncoderDecoderModel(Pretrained, GenerationMixin):
             decoder_attention_mask,
             states_asked=output_hidden_states,
             attentions_asked=output_attentions,
+            quantized=quantized_cache,
         )
         return self.decoder, state

@@ -64,7 +64,7 @@ def pair_prompt(given: dict[str, Any], first: int | list[int], sources: int, dev
 
 def lone_prompt(given: dict[str, Any], ids: SpecialIds, device: torch.device) -> Prompt:
     """The prompt of a decoder alone."""
-    unusable = [name for name in INPUTS[2:] if given.get(name) is not None]
+    unusable = [name for name, value in given.items() if name in INPUTS[2:] and value is not None]
     if unusable:
         raise GenerationError(f"A decoder alone takes `input_ids` and `attention_mask`, but got {', '.join(unusable)}.")
     input_ids, mask = moved(given.get("input_ids"), device), moved(given.get("attention_mask"), device)

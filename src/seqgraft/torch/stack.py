@@ -1,6 +1,6 @@
 """One stack for every spec. The module attribute paths are the canonical tensor names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from seqgraft.spec import BlockSparse, Convolution, Distances, Positions, Rotary, TokenDropout
+from seqgraft.spec import BlockSparse, Constant, Convolution, Distances, Positions, Rotary, TokenDropout
 from seqgraft.spec import Head as HeadSpec
 from seqgraft.spec import Stack as StackSpec
 from seqgraft.torch.attention import View, by_head, leaned
@@ -145,11 +145,13 @@ class Stack(nn.Module):
         cache: EncoderDecoderCache | None = None,
         record: Record | None = None,
         everywhere: Tensor | None = None,
+        inputs: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """ids [rows, time], or their embeddings [rows, time, width] -> states [rows, time, width].
 
         mask [rows, past + time], 1 where a token may be seen; None means everywhere. `cache` is extended.
-        everywhere [rows, time], not 0 for tokens that see all and that all see, where the spec has them.
+        everywhere [rows, time], not 0 for tokens that see all and that all see, where the spec has them. `inputs` are
+        further ones that the spec names, [rows, time] or [rows, time, columns].
         Raises ValueError when a sequence is longer than the table of positions.
         """
         record = record or Record()
@@ -161,7 +163,7 @@ class Stack(nn.Module):
         look = None
         if cache is not None and cache.seats is not None:
             look = cache.seats.advance((ids if ids is not None else cast("Tensor", embeddings)).shape[1])
-        x = self._embed(ids, embeddings, mask, positions, token_types, past, streams, look)
+        x = self._embed(ids, embeddings, mask, positions, token_types, past, streams, look, inputs)
         time = x.shape[1] // (1 + streams)
         views, turns, distance = self._geometry(x[:, :time], mask, positions, past, look, token_types)
         relative = self.spec.layers[0].self_attention.relative
@@ -180,12 +182,12 @@ class Stack(nn.Module):
             if self.training and cache is None and self._skips():
                 continue
             own = layer.spec.self_attention
-            kept = cache.memory[index] if cache is not None else None
+            kept = cache.remembered(index) if cache is not None else None
             if kept is None and memory.states is not None and layer.look is not None and cache is not None:
                 made = layer.look.remember(memory.states)
                 # Every step reads them, head by head.
                 kept = made if torch.is_grad_enabled() else (made[0].contiguous(), made[1].contiguous())
-                cache.memory[index] = kept
+                cache.remember(index, kept)
             view = views[own.window]
             if own.sparse is not None and x.shape[1] > own.sparse.full:
                 drawn_by = index if self.training else None
@@ -287,6 +289,7 @@ class Stack(nn.Module):
         past: int,
         streams: int = 0,
         look: Look | None = None,
+        inputs: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         spec = self.spec
         if (ids is None) == (embeddings is None):
@@ -297,8 +300,8 @@ class Stack(nn.Module):
         if spec.token_dropout is not None and ids is not None:
             x = self._without_token(spec.token_dropout, x, ids, mask)
         if spec.joined:
-            rows = [cast("nn.Embedding", self.constants[c.name]).weight[0].detach() for c in spec.joined]
-            x = torch.cat([x, *(row.expand(*x.shape[:-1], -1) for row in rows)], -1)
+            rows = [self._constant(constant, inputs) for constant in spec.joined]
+            x = torch.cat([x, *(row.expand(*x.shape[:-1], -1) for row in rows if row is not None)], -1)
         if self.widen is not None and spec.narrow is not None and spec.narrow.sums == "wide":
             x = product(self.widen, x)
         if self.embed_norm is not None and spec.embed_norm_first:
@@ -313,9 +316,8 @@ class Stack(nn.Module):
             if streams:
                 x = self._with_streams(spec.positions, x, positions, past, streams)
         for constant in spec.constants:
-            if constant.width is not None:
-                continue
-            x = x + constant.times * cast("nn.Embedding", self.constants[constant.name]).weight[0]
+            more = self._constant(constant, inputs) if constant.width is None else None
+            x = x if more is None else x + more
         if spec.embed_dropout_first:
             x = F.dropout(x, spec.embed_dropout, self.training)
         if self.embed_norm is not None and not spec.embed_norm_first:
@@ -325,6 +327,19 @@ class Stack(nn.Module):
         if self.widen is not None and spec.narrow is not None and spec.narrow.sums == "narrow":
             x = product(self.widen, x)
         return x
+
+    def _constant(self, spec: Constant, inputs: Mapping[str, Tensor] | None) -> Tensor | None:
+        """What a further input adds, or is joined as, [width] or [rows, time, width]; None where it is nothing."""
+        weight = cast("nn.Embedding", self.constants[spec.name]).weight
+        given = inputs.get(spec.given) if inputs is not None and spec.given is not None else None
+        if given is None and spec.width is not None:
+            return weight[0].detach()
+        if given is None:
+            return spec.times * weight[0] if spec.times else None
+        if not spec.columns:
+            return F.embedding(given, weight, None if spec.width is None else 0)
+        each = (given[..., column[0]] - (given[..., column[1]] if len(column) > 1 else 0) for column in spec.columns)
+        return cast("Tensor", sum(F.embedding(rows, weight) for rows in each))
 
     @staticmethod
     def _without_token(spec: TokenDropout, x: Tensor, ids: Tensor, mask: Tensor | None) -> Tensor:

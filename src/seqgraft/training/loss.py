@@ -1,6 +1,7 @@
 """The training loss, with logits at the positions that count and nowhere else, a chunk of them at a time."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,14 +23,16 @@ def token_loss(
 ) -> tuple[Tensor, int]:
     """A batch (`input_ids`, `attention_mask`, `labels`) -> the summed cross-entropy of its labels, and their number.
 
-    Labels are padded on the right, with -100. A `global_attention_mask` is read too (Longformer). The quotient is
+    Labels are padded on the right, with -100. Further inputs of the encoder are read too. The quotient is
     `model(**batch).loss`; sums of several batches may be added before they are divided. `smoothing` moves that share of
     the target's probability to all tokens alike (Szegedy et al. 2016); `z_loss` keeps the softmax's sum near 1
     (`linear_cross_entropy`). `fused=False` makes all logits at once.
     """
     labels, mask = batch["labels"], batch["attention_mask"]
     inputs = model.prepare_decoder_input_ids_from_labels(labels)
-    source = model.encode(batch["input_ids"], mask, global_attention_mask=batch.get("global_attention_mask"))
+    own = getattr(getattr(model.encoder, "spec", None), "inputs", ())
+    further: dict[str, Any] = {name: batch.get(name) for name in ("global_attention_mask", *own)}
+    source = model.encode(batch["input_ids"], mask, **further)
     memory = Memory(model.bridge(source.last_hidden_state), mask)
     # No mask of the targets: they are padded on the right, where no position that counts can look.
     streams = model.decoder.spec.streams
