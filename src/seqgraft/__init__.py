@@ -12,8 +12,8 @@ _ROOMS: dict[str, str] = {
     "config": "AutoConfig EncoderDecoderConfig",
     "families.configuration": "PretrainedConfig",
     "spec": "Graft",
-    "generation": "BaseStreamer EosTokenCriteria GenerationConfig MaxLengthCriteria MaxTimeCriteria StoppingCriteria "
-    "StoppingCriteriaList TextIteratorStreamer TextStreamer WatermarkingConfig",
+    "generation": "BaseStreamer EosTokenCriteria GenerationConfig MaxLengthCriteria MaxTimeCriteria "
+    "QuantizedCacheConfig StoppingCriteria StoppingCriteriaList TextIteratorStreamer TextStreamer WatermarkingConfig",
     "generation.constraints": "Constraint ConstraintListState DisjunctiveConstraint PhrasalConstraint",
     "generation.outputs": "BaseModelOutput BaseModelOutputWithPooling CausalLMOutputWithCrossAttentions "
     "GenerateAssistedDecoderOnlyOutput GenerateAssistedEncoderDecoderOutput "
@@ -26,6 +26,7 @@ _ROOMS: dict[str, str] = {
     "Qwen2TokenizerFast RobertaTokenizer RobertaTokenizerFast XLMRobertaTokenizer XLMRobertaTokenizerFast",
     "torch.auto": "AutoModel AutoModelForCausalLM AutoModelForSeq2SeqLM",
     "torch.cache": "EncoderDecoderCache",
+    "torch.cache_quantized": "QuantizedCache",
     "torch.model": "EncoderDecoderModel",
     "torch.processors": "EncoderNoRepeatNGramLogitsProcessor EncoderRepetitionPenaltyLogitsProcessor "
     "EpsilonLogitsWarper EtaLogitsWarper ExponentialDecayLengthPenalty "

@@ -1,5 +1,6 @@
 """What to generate, not how: settings, stopping criteria, streamers and outputs, in no framework's words."""
 
+from seqgraft.generation.caching import QuantizedCacheConfig
 from seqgraft.generation.config import GenerationConfig
 from seqgraft.generation.constraints import (
     Constraint,
@@ -27,6 +28,7 @@ __all__ = [
     "MaxLengthCriteria",
     "MaxTimeCriteria",
     "PhrasalConstraint",
+    "QuantizedCacheConfig",
     "StoppingCriteria",
     "StoppingCriteriaList",
     "TextIteratorStreamer",

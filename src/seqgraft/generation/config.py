@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from seqgraft import folders
 from seqgraft.errors import GenerationError
+from seqgraft.generation.caching import QuantizedCacheConfig
 from seqgraft.generation.fields import EXTRA_OUTPUTS, METADATA, PUBLISHED, UNSUPPORTED
 from seqgraft.generation.rules import faults, remarks
 from seqgraft.generation.watermarking import WatermarkingConfig
@@ -171,7 +172,7 @@ class GenerationConfig:
 
 def _plain(value: Any) -> Any:
     """The value in JSON's words: the token tuples that key `sequence_bias` become pairs, as its other spelling has."""
-    if isinstance(value, WatermarkingConfig):
+    if isinstance(value, (WatermarkingConfig, QuantizedCacheConfig)):
         return value.to_dict()
     if isinstance(value, Mapping):
         if any(isinstance(key, tuple) for key in value):

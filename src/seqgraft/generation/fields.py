@@ -24,6 +24,8 @@ SUPPORTED = (
     "guidance_scale",
     "low_memory",
     "use_cache",
+    "cache_implementation",
+    "cache_config",
     "temperature",
     "top_k",
     "top_p",
@@ -67,8 +69,6 @@ SUPPORTED = (
 # Kept and written back; an error at generate time when they differ from these values, which mean "off".
 UNSUPPORTED: dict[str, Any] = {
     "use_mtp": False,
-    "cache_implementation": None,
-    "cache_config": None,
     "max_cache_len": None,
     "token_healing": False,
     "is_assistant": False,

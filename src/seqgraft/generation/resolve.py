@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seqgraft.errors import GenerationError
+from seqgraft.generation.caching import cache_refusals
 from seqgraft.generation.config import GenerationConfig
 from seqgraft.generation.fields import DEFAULT_NEW_TOKENS, DEFAULTS
 from seqgraft.generation.rules import faults, length_faults, remarks
@@ -44,6 +45,7 @@ def settings_of(call: Mapping[str, Any], given: GenerationConfig | None, own: Ge
     found = [*faults(made, lengths=False), *length_faults(call)]
     if given is not None:
         found += length_faults(given.to_dict())
+    found += cache_refusals(made)
     found += [f"`{name}` is not supported yet, but is {value!r}." for name, value in made.unsupported().items()]
     if found:
         raise GenerationError(" ".join(dict.fromkeys(found)))

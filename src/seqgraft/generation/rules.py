@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from seqgraft.errors import GenerationError
+from seqgraft.generation.caching import cache_faults
 from seqgraft.generation.constraints import constraint_faults
 from seqgraft.generation.fields import ARGUMENTS, BEAMS_ONLY, EXTRA_OUTPUTS, SAMPLING_ONLY
 from seqgraft.generation.modes import clashes
@@ -67,6 +68,8 @@ def remarks(config: Any, given: Collection[str] | None) -> Iterator[str]:
         yield from _idle(config, BEAMS_ONLY, "num_beams", "more than 1", given)
         if not config.penalty_alpha:
             yield from _idle(config, {"low_memory": False}, "num_beams", "more than 1", given)
+    if config.cache_implementation != "quantized":
+        yield from _idle(config, {"cache_config": None}, "cache_implementation", "'quantized'", given)
     if not config.return_dict_in_generate:
         for name in EXTRA_OUTPUTS:
             if getattr(config, name) is True and (given is None or name in given):
@@ -104,6 +107,7 @@ def _single(config: Any) -> Iterator[str]:
     ):
         yield f"`diversity_penalty` must be a number of at least 0, but is {config.diversity_penalty!r}."
     yield from constraint_faults(config)
+    yield from cache_faults(config)
     if config.guidance_scale is not None and not _number(config.guidance_scale):
         yield f"`guidance_scale` must be a number, but is {config.guidance_scale!r}."
     if config.length_penalty is not None and not isinstance(config.length_penalty, (int, float)):

@@ -69,8 +69,8 @@ class LayerCache:
             slots = store.narrow(3, self.length, each)
             slots.copy_(both.view(sources, each, 2, groups, width).permute(2, 0, 3, 1, 4))
         self.length = end
-        live = store.narrow(3, 0, end)
-        return live[0], live[1]
+        key, value = store.narrow(3, 0, end).unbind(0)
+        return key, value
 
     def _append_with_gradient(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Writing in place would break the graph, so a training pass that caches pays for a new tensor."""
@@ -148,6 +148,18 @@ class EncoderDecoderCache:
             return self.seats.longest
         return self.layers[layer_idx].length if self.layers else 0
 
+    def remember(self, layer: int, made: tuple[Tensor, Tensor]) -> None:
+        """Keep the encoder's keys and values for this layer, [sources, groups, time, head_width]."""
+        self.memory[layer] = made
+
+    def remembered(self, layer: int) -> tuple[Tensor, Tensor] | None:
+        """The encoder's keys and values for this layer, at least until the next one's are asked for."""
+        return self.memory[layer]
+
+    def memory_of(self, layer: int) -> tuple[Tensor, Tensor] | None:
+        """The encoder's keys and values for this layer, to stay."""
+        return self.memory[layer]
+
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Row i continues what row beam_idx[i] was; the encoder's side stays, since beams stay with their source."""
         if self.seats is not None:
@@ -184,13 +196,13 @@ class EncoderDecoderCache:
     @property
     def cross_attention_cache(self) -> list[tuple[Tensor, Tensor] | None]:
         """The encoder's keys and values, a layer each; None where the layer has no cross-attention."""
-        return self.memory
+        return [self.memory_of(layer) for layer in range(len(self))]
 
     def __len__(self) -> int:
         return len(self.layers)
 
     def __getitem__(self, layer: int) -> tuple[Tensor | None, ...]:
-        own, memory = self.layers[layer], self.memory[layer]
+        own, memory = self.layers[layer], self.memory_of(layer)
         return (own.key, own.value, *(memory or (None, None)))
 
     def __iter__(self) -> Iterator[tuple[Tensor | None, ...]]:

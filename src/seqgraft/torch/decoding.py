@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqgraft.generation.caching import QuantizedCacheConfig
 from seqgraft.torch.attention import View
 from seqgraft.torch.cache import EncoderDecoderCache
+from seqgraft.torch.cache_quantized import QuantizedCache
 from seqgraft.torch.masks import any_hidden, see_all
 from seqgraft.torch.prepare import Prepared, applied, prepare
 from seqgraft.torch.search import Step
@@ -43,11 +45,13 @@ class CausalDecoding(Stack):
         *,
         states_asked: bool = False,
         attentions_asked: bool = False,
+        quantized: QuantizedCacheConfig | None = None,
     ) -> DecodingState:
-        """A state that has seen nothing. mask [rows, prompt] hides padding of the prompt."""
+        """A state that has seen nothing. mask [rows, prompt] hides padding of the prompt; `quantized`: its cache is."""
         if mask is not None and bool((mask != 0).all()):
             mask = None
-        cache = EncoderDecoderCache(len(self.layers))
+        depth = len(self.layers)
+        cache = EncoderDecoderCache(depth) if quantized is None else QuantizedCache(depth, quantized)
         ready = None if self.training or torch.is_grad_enabled() else prepare(self)
         view = see_all(any_hidden(memory.mask), memory.states.dtype) if memory.states is not None else View()
         return DecodingState(cache, memory, mask, states_asked, attentions_asked, ready, memory_view=view)
@@ -103,7 +107,7 @@ class CausalDecoding(Stack):
             if distance is not None and layer.self_attention.leans:
                 view = layer.self_attention.lean(view, distance, self.spec.causal)
             turn = turns.get(own.rotary) if own.rotary is not None else None
-            x = step(x, view, turn, cache.layers[index], cache.memory[index], state.memory_view)
+            x = step(x, view, turn, cache.layers[index], cache.remembered(index), state.memory_view)
         return self._finished(x[:, None])[:, 0]
 
     def reorder(self, state: DecodingState, rows: Tensor) -> DecodingState:

@@ -127,7 +127,7 @@ class GenerationMixin:
         texts = [stop_strings(config.stop_strings, tokenizer)] if config.stop_strings is not None else []
         stopping = Stopping.of(logits_processors.merged([*timers, *texts, *ends], stopping_criteria or ()), max_length)
         details = bool(config.return_dict_in_generate)
-        cached = {} if (how := quantized_cache(config)) is None else {"quantized_cache": how}
+        cached: dict[str, Any] = {} if (how := quantized_cache(config)) is None else {"quantized_cache": how}
         drafters = {
             "assistant_model": assistant_model,
             "tokenizer": tokenizer,
