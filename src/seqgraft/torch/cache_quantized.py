@@ -12,6 +12,7 @@ layers but one.
 import torch
 from torch import Tensor
 
+from seqgraft.errors import GenerationError
 from seqgraft.generation.caching import QuantizedCacheConfig
 from seqgraft.torch.cache import EncoderDecoderCache, LayerCache
 
@@ -53,10 +54,8 @@ class Codes:
         """Codes, scales, zeros, each [2, sources, groups, capacity, any]."""
 
     def add(self, x: Tensor) -> None:
-        """Slots x [2, sources, groups, new, width] after those that are there.
-
-        Raises ValueError for a width that the groups or the bytes do not divide.
-        """
+        """Slots x [2, sources, groups, new, width] after those that are there."""
+        self.check(x.shape[4])
         new = self._coded(x)
         end = self.length + x.shape[3]
         if self._store is None or end > self._store[0].shape[3]:
@@ -69,16 +68,19 @@ class Codes:
             one[:, :, :, self.length : end] = more
         self.length = end
 
-    def _coded(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        width, levels = x.shape[-1], 2**self._bits - 1
+    def check(self, width: int) -> None:
+        """Raise GenerationError for a width of heads that the groups or the bytes do not divide."""
         together = min(self._together, width)
         if width % together:
-            raise ValueError(
+            raise GenerationError(
                 f"`q_group_size` of `cache_config` must divide the width of the heads ({width}), but is {together}."
             )
         if self._bits == 4 and width % 2:
-            raise ValueError(f"`nbits` of `cache_config` must be 8 for heads of an odd width ({width}), but is 4.")
-        parts = x.float().reshape(*x.shape[:-1], -1, together)
+            raise GenerationError(f"`nbits` of `cache_config` must be 8 for heads of an odd width ({width}), but is 4.")
+
+    def _coded(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        levels = 2**self._bits - 1
+        parts = x.float().reshape(*x.shape[:-1], -1, min(self._together, x.shape[-1]))
         zero, most = parts.amin(-1), parts.amax(-1)
         scale = (most - zero) / levels
         scale = torch.where(scale == 0, 1.0, scale)  # all numbers alike are their own zero
@@ -150,10 +152,7 @@ class QuantizedLayerCache(LayerCache):
         super().__init__()
         self._config, self._buffer = config, buffer
         self._each = 1
-        self._low, self._new = self._nothing(), LayerCache()
-
-    def _nothing(self) -> Codes:
-        return Codes(self._config.nbits, self._config.q_group_size)
+        self._low, self._new = Codes(config.nbits, config.q_group_size), LayerCache()
 
     @property
     def key(self) -> Tensor | None:
@@ -196,6 +195,8 @@ class QuantizedLayerCache(LayerCache):
         return self._added(self._new.put(both), both.shape[0], 1)
 
     def _added(self, newest: Kept, rows: int, tokens: int) -> Kept:
+        if not self.length:
+            self._low.check(newest[0].shape[3])
         sources = newest[0].shape[0]
         self._each = rows // sources
         self.length += self._each * tokens

@@ -183,7 +183,7 @@ class GenerationMixin:
                 times = mode.rows_per_source
                 drafting = drafting_of(Call(self, config, given, drafters, source, rows, times, processors, stopping))
             shared = (config, ids, processors, stopping, record, streamer, rows.mask, drafting)
-            with torch.inference_mode(not details):  # what nobody sees needs no notes for gradients
+            with torch.no_grad() if details else torch.inference_mode():  # what nobody sees needs no notes for gradients
                 return mode.search(search_choice.Request(decoder, state, rows.ids, *shared)), record
 
         found: FoundRows | FoundBeams
