@@ -47,7 +47,8 @@ class PairTokenizer:
         target = None
         if text_target is not None:
             length = max_length if max_target_length is None else max_target_length
-            target = self.target(text_target, text_pair_target, max_length=length, **options)
+            framed = {"text_target": text_target, "text_pair_target": text_pair_target}
+            target = self.target(**framed, max_length=length, **options)
             if text is None:
                 return target
         source = self.source(text, text_pair, max_length=max_length, **options)
@@ -82,13 +83,30 @@ class PairTokenizer:
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str], *, use_fast: bool = True, **arguments: Any
     ) -> "PairTokenizer":
-        """The two tokenizers of a folder; constructor options apply to both."""
+        """The two tokenizers of a folder; constructor options apply to both, a language to the side that it is of.
+
+        Raises TokenizerError for a language of a side whose tokenizer has none.
+        """
         from seqgraft.text.auto import AutoTokenizer
 
         folder = pretrained_model_name_or_path
+        said = {name: arguments.pop(name) for name in ("src_lang", "tgt_lang") if name in arguments}
         target = AutoTokenizer.from_pretrained(folder, **{**arguments, "subfolder": TARGET})
         arguments = {**arguments, "subfolder": "."}
-        return cls(AutoTokenizer.from_pretrained(folder, **arguments), target)
+        made = cls(AutoTokenizer.from_pretrained(folder, **arguments), target)
+        for name, side, code in (
+            ("src_lang", made.source, said.get("src_lang")),
+            ("tgt_lang", target, said.get("tgt_lang")),
+        ):
+            if code is None:
+                continue
+            if name not in side.options:
+                raise TokenizerError(
+                    f"`{name}` must be left out, since the {type(side).__name__} of that side has no languages, but is "
+                    f"{code!r}."
+                )
+            setattr(side, name, code)
+        return made
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> tuple[str, ...]:
         """Write the source's files, and the target's into `target_tokenizer/`, all or none; returns their paths."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from seqgraft.spec import Stack
 from seqgraft.torch.report import Finding
-from seqgraft.torch.special import effective_source_pad, many
+from seqgraft.torch.special import effective_source_pad, language_start, many, started
 from seqgraft.torch.tying import shared_names
 
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ def special_ids(model: EncoderDecoderModel, source: Any, target: Any) -> Finding
         if target is not None and values:
             wrong += _meaning(name, values, target)
     wrong += _source_pad(model, source)
+    begins = language_start(model, target)
+    if begins is not None and started(model, begins[0]) != begins[1]:
+        wrong.append(
+            f"targets are in {target.tgt_lang}, but generation begins elsewhere: {begins[0]} must be {begins[1]}, but "
+            f"is {started(model, begins[0])} (set `model.generation_config.{begins[0]}`)"
+        )
     told = ", ".join(f"{name.removesuffix('_token_id')} {_shown(many(config.special(name)))}" for name in _IDS)
     remark = "" if target is not None else "; no tokenizer was given to ask what they mean"
     if not wrong:

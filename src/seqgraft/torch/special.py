@@ -63,6 +63,40 @@ def settle(model: EncoderDecoderModel, source: Any, target: Any) -> str | None:
     return f"Special ids taken from the tokenizer: {', '.join(told)}." if told else None
 
 
+def language_start(model: EncoderDecoderModel, target: Any) -> tuple[str, int] | None:
+    """(setting, id) that makes generation begin in the target tokenizer's `tgt_lang`, as its targets do; None where it
+    says no language, or frames none that a decoder could begin with.
+
+    A language that stands first is the first token written (mBART-50, M2M-100, NLLB: `forced_bos_token_id`); one that
+    stands last goes before the first where labels are wrapped (mBART: `decoder_start_token_id`).
+    """
+    code = getattr(target, "options", {}).get("tgt_lang")
+    if code is None or not hasattr(target, "get_lang_id"):
+        return None
+    index, framed = target.get_lang_id(code), target(text_target="")["input_ids"]
+    if framed and framed[0] == index:
+        return "forced_bos_token_id", index
+    return ("decoder_start_token_id", index) if framed and framed[-1] == index and model.config.wraps else None
+
+
+def started(model: EncoderDecoderModel, name: str) -> int | None:
+    """What generation takes for a setting that `language_start` names."""
+    said: int | None = getattr(model.generation_config, name, None)
+    return model.config.special(name) if said is None and name == "decoder_start_token_id" else said
+
+
+def settle_language(model: EncoderDecoderModel, target: Any) -> str | None:
+    """Let generation begin in the target tokenizer's `tgt_lang`; one line that says so, or None."""
+    found = language_start(model, target)
+    if found is None or started(model, found[0]) == found[1]:
+        return None
+    name, index = found
+    setattr(model.generation_config, name, index)
+    if name == "decoder_start_token_id":
+        model.config.decoder_start_token_id = index
+    return f"Targets are in {target.tgt_lang}: generation begins with {name} = {index}."
+
+
 def _taken(model: EncoderDecoderModel, target: Any) -> set[int]:
     """Ids that start or end a target, so that padding with them would be read as that."""
     own = [value for name in ("decoder_start_token_id", "eos_token_id") for value in many(model.config.special(name))]

@@ -3,7 +3,7 @@
 from seqgraft.text.pairing import PairTokenizer
 from seqgraft.text.tokenizer import Tokenizer
 from seqgraft.torch.model import EncoderDecoderModel
-from seqgraft.torch.special import many, settle
+from seqgraft.torch.special import many, settle, settle_language
 
 
 def sides(tokenizer: Tokenizer | PairTokenizer) -> tuple[Tokenizer, Tokenizer]:
@@ -14,8 +14,10 @@ def sides(tokenizer: Tokenizer | PairTokenizer) -> tuple[Tokenizer, Tokenizer]:
 
 
 def settle_special_ids(model: EncoderDecoderModel, tokenizer: Tokenizer | PairTokenizer) -> str | None:
-    """Set what `model.config` does not know of start, end and padding; see `seqgraft.torch.special.settle`."""
-    return settle(model, *sides(tokenizer))
+    """Set what `model.config` does not know of start, end and padding, and the language that generation begins in; see
+    `seqgraft.torch.special`."""
+    source, target = sides(tokenizer)
+    return " ".join(note for note in (settle(model, source, target), settle_language(model, target)) if note) or None
 
 
 def end_ids(model: EncoderDecoderModel) -> list[int]:
