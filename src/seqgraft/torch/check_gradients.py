@@ -30,6 +30,7 @@ def every_parameter_learns(probe: Probe) -> Finding:
     told = f"{len(trained) - len(lost):,} of {len(trained):,} trainable tensors get one"
     told += f", {frozen:,} are frozen" if frozen else ""
     told += of_gates(count)
+    told += f", {len(still):,} wait for an input of their own" if still else ""
     if not lost:
         return Finding("gradients", True, told)
     named = grouped(lost)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from seqgraft.errors import ConfigurationError, FolderError
+from seqgraft.spec import waiting
 from seqgraft.text.files import TARGET
 from seqgraft.text.pairing import PairTokenizer
 from seqgraft.text.tokenizer import Tokenizer
@@ -30,6 +31,24 @@ def widened(model: EncoderDecoderModel) -> str | None:
     told = f"The weights were {str(model.dtype).removeprefix('torch.')}; they are trained and saved in float32."
     model.float()
     return told
+
+
+def freeze_waiting(model: EncoderDecoderModel) -> str | None:
+    """Freeze what only an input reaches that batches of text do not have (Longformer's global attention): it would wait
+    for a gradient, and other processes with it. One line that says so, or None.
+    """
+    found: dict[str, list[str]] = {}
+    for side, half in (("encoder", model.encoder), ("decoder", model.decoder)):
+        spec = getattr(half, "spec", None)
+        for name, given in waiting(spec).items() if spec is not None else ():
+            parameter = half.get_parameter(name)
+            if parameter.requires_grad:
+                parameter.requires_grad = False
+                found.setdefault(given, []).append(f"{side}.{name}")
+    if not found:
+        return None
+    told = "; ".join(f"{len(names)} tensors that only `{given}` reaches ({names[0]})" for given, names in found.items())
+    return f"Not trained, since batches of text lack the input: {told}."
 
 
 def preflight(model: EncoderDecoderModel, tokenizer: Tokenizer | PairTokenizer, place: tuple[str, Any]) -> None:

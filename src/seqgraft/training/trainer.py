@@ -16,7 +16,7 @@ from seqgraft.torch.model import EncoderDecoderModel
 from seqgraft.torch.pretrained import as_dtype
 from seqgraft.training import schedule
 from seqgraft.training.adapters import Adapted, Lora
-from seqgraft.training.before import check_bounds, check_output, disk, preflight, widened
+from seqgraft.training.before import check_bounds, check_output, disk, freeze_waiting, preflight, widened
 from seqgraft.training.broken import NotFiniteError, explained
 from seqgraft.training.data import TokenizedPairs
 from seqgraft.training.groups import Line, Rate, assigned, table
@@ -203,6 +203,7 @@ def train(
     where = model.device
     try:
         freeze_named(model, freeze)
+        notes += [note] if (note := freeze_waiting(model)) is not None else []
         assigned(model, rate=0.0, new_rate=0.0, rates=rates)  # patterns that match nothing
         if check and rank() == 0:
             preflight(model, tokenizer, placed(device))
