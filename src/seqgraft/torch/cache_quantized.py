@@ -80,7 +80,8 @@ class Codes:
 
     def _coded(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         levels = 2**self._bits - 1
-        parts = x.float().reshape(*x.shape[:-1], -1, min(self._together, x.shape[-1]))
+        together = min(self._together, x.shape[-1])
+        parts = x.float().reshape(*x.shape[:-1], x.shape[-1] // together, together)
         zero, most = parts.amin(-1), parts.amax(-1)
         scale = (most - zero) / levels
         scale = torch.where(scale == 0, 1.0, scale)  # all numbers alike are their own zero
@@ -136,7 +137,7 @@ def _decode(store: tuple[Tensor, ...], out: Tensor, bits: int) -> None:
         out[..., half:].copy_(codes >> 4)
     else:
         out.copy_(codes)  # exact in every dtype: 8 bits of significand suffice
-    parts = out.view(*out.shape[:-1], scale.shape[-1], -1)
+    parts = out.view(*scale.shape, out.shape[-1] // scale.shape[-1])
     torch.addcmul(zero[..., None], parts, scale[..., None], out=parts)
 
 
