@@ -11,7 +11,7 @@ from seqgraft.spec import Adapter, Norm, Stack
 
 
 class XmodConfig(roberta.RobertaConfig):
-    """X-MOD's configuration. `default_language` is the language of every text; with one language it may be unset."""
+    """X-MOD's configuration. `default_language` is that of texts without `lang_ids`; with one it may be unset."""
 
     model_type = "xmod"
 
@@ -49,6 +49,7 @@ def _adapted(stack: Stack, config: XmodConfig) -> Stack:
         activation(config.hidden_act),
         norm="own" if config.adapter_layer_norm else "feed_forward" if config.adapter_reuse_layer_norm else None,
         normed_residual=config.ln_before_adapter,
+        given="lang_ids",
     )
     return replace(
         stack,

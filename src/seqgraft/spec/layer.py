@@ -20,6 +20,8 @@ class Adapter:
     """The norm of what it reads: one of its own, or that of the feed-forward once more."""
     normed_residual: bool = True
     """Whether its residual is taken after that norm."""
+    given: str | None = None
+    """The input of a call that says which of several adapters a row has, where a checkpoint holds several."""
 
     def __post_init__(self) -> None:
         at_least("Adapter.width", self.width, 1)

@@ -246,7 +246,14 @@ class Stack:
     @property
     def inputs(self) -> tuple[str, ...]:
         """The inputs of a call that say more than ids, masks, positions and token types do."""
-        return tuple(dict.fromkeys(constant.given for constant in self.constants if constant.given is not None))
+        given = [constant.given for constant in self.constants]
+        given += [layer.adapter.given for layer in self.layers if layer.adapter is not None]
+        return tuple(dict.fromkeys(name for name in given if name is not None))
+
+    @property
+    def adapted_by(self) -> str | None:
+        """That of them which says whose adapters a row has."""
+        return next((layer.adapter.given for layer in self.layers if layer.adapter is not None), None)
 
     @property
     def state_width(self) -> int:

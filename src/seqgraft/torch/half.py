@@ -19,6 +19,7 @@ from seqgraft.families.configuration import CONFIG_NAME, PretrainedConfig
 from seqgraft.families.naming import Names, plan_writing
 from seqgraft.spec import Graft, parameters
 from seqgraft.torch.initial import initialise, start_from_self_attention
+from seqgraft.torch.languages import use
 from seqgraft.torch.loading import dtype_of, plan_filling, settle_ties, tell_fresh
 from seqgraft.torch.pretrained import Pretrained, as_device, override, settle, take_dtype
 from seqgraft.torch.quantized import Quantized
@@ -97,6 +98,13 @@ class Half(Stack, Pretrained):
     ) -> nn.Embedding:
         """Change the vocabulary's size; new rows are drawn with the mean and spread of the old ones (Hewitt 2021)."""
         return resize(self, new_num_tokens, pad_to_multiple_of, mean_resizing)
+
+    def set_default_language(self, language: str) -> None:
+        """Use the adapters of another language from here on (X-MOD); those of the one before are kept, and saved.
+
+        Raises ConfigurationError for a family or a checkpoint that has none of it.
+        """
+        use(self, language)
 
     @classmethod
     def from_config(cls: type[H], config: PretrainedConfig, **kwargs: Any) -> H:

@@ -22,6 +22,7 @@ from seqgraft.torch.cache import EncoderDecoderCache
 from seqgraft.torch.decoding import CausalDecoding, DecodingState
 from seqgraft.torch.generate import GenerationMixin
 from seqgraft.torch.half import Half
+from seqgraft.torch.languages import by_language
 from seqgraft.torch.loss import cross_entropy
 from seqgraft.torch.masks import further_inputs, seen_everywhere
 from seqgraft.torch.stack import Memory, Record
@@ -90,10 +91,18 @@ class EncoderModel(Half):
         [batch, time] is 1 for tokens that see everything and that everything sees, where the family has such
         (Longformer, Beltagy et al. 2020): without it there are none, unless attention_mask is 2 for them. ValueError
         for a family that has none. `inputs` are those of the family alone: ERNIE's `task_type_ids`, XLM's `langs`,
-        RoCBert's `input_shape_ids` and `input_pronunciation_ids` [batch, time], LayoutLM's `bbox` [batch, time, 4];
-        TypeError for one that it does not have.
+        RoCBert's `input_shape_ids` and `input_pronunciation_ids` [batch, time], LayoutLM's `bbox` [batch, time, 4],
+        X-MOD's `lang_ids` [batch]; TypeError for one that it does not have.
         """
         config = self.config
+        which = self.spec.adapted_by
+        if which is not None and (rows := inputs.pop(which, None)) is not None:
+            given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+            given |= {"position_ids": position_ids, "inputs_embeds": inputs_embeds, **inputs}
+            asked = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
+            made: Any = by_language(self, rows, {**given, **asked, "return_dict": True})
+            told: BaseModelOutput | tuple[Any, ...] = made
+            return told if (config.return_dict if return_dict is None else return_dict) else made.to_tuple()
         everywhere = seen_everywhere(self.spec, attention_mask, global_attention_mask, config.model_type)
         if self.spec.sees_everywhere and attention_mask is not None:
             attention_mask = (attention_mask != 0).long()  # a 2 counts as one token, too
