@@ -68,8 +68,13 @@ def test_a_causal_body_alone(made: Any) -> None:
     row = replace(ROW, config={**ROW.config, "attn_type": "uni"}, name="xlnet-uni-body")
     theirs, ids = made.theirs(row, "encoder"), batch()["input_ids"]
     assert distance(made.ours(row, "encoder")(ids)[0], theirs(ids)[0]) < BOUND
+    folders = str(made.folder(row, "encoder")), str(made.folder(ROW, "decoder"))
+    with pytest.raises(ConfigurationError, match=r"must see its whole source, but is causal.*`is_causal=False`"):
+        seqgraft.EncoderDecoderModel.from_encoder_decoder_pretrained(*folders)
+    pair = seqgraft.EncoderDecoderModel.from_encoder_decoder_pretrained(*folders, encoder_is_causal=False)
     both = made.theirs(replace(row, config=ROW.config, name="xlnet-bi-body"), "encoder")
-    assert distance(made.ours(row, "encoder", is_causal=False)(ids)[0], both(ids)[0]) < BOUND
+    for ours in (made.ours(row, "encoder", is_causal=False), pair.encoder):
+        assert distance(ours(ids)[0], both(ids)[0]) < BOUND
 
 
 @torch.no_grad()

@@ -44,7 +44,10 @@ def _check_encoder(encoder: EncoderModel) -> None:
             "`add_cross_attention=False`."
         )
     if encoder.spec.causal and not family(encoder.config.model_type).sees_back:
-        raise ConfigurationError("`encoder` must see its whole source, but is causal: load it with `is_decoder=False`.")
+        raise ConfigurationError(
+            "`encoder` must see its whole source, but is causal: load it with `is_decoder=False`, or `is_causal=False` "
+            "where that changes nothing."
+        )
 
 
 def _check_decoder(decoder: CausalModel) -> None:
