@@ -6,14 +6,13 @@ from typing import Any
 
 from seqgraft.errors import GenerationError
 
-OFFERED = ("dynamic", "quantized")
+OFFERED = ("dynamic", "quantized", "static")
 # Files of Gemma 2 and 3 say it, which the reference passes over too: windows are the model's own matter.
 _PASSED_OVER = ("hybrid",)
 # The reference's others: a configuration may say them, `generate` refuses them.
 KNOWN = (
     *OFFERED,
     *_PASSED_OVER,
-    "static",
     "offloaded",
     "offloaded_static",
     "sliding_window",

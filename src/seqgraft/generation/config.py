@@ -45,6 +45,8 @@ class GenerationConfig:
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "watermarking_config" and value is not None:
             value = WatermarkingConfig.of(value)
+        if name == "compile_config" and hasattr(value, "to_dict"):
+            value = value.to_dict()
         super().__setattr__(name, value)
         if not name.startswith("_") and name not in ("on_change", *METADATA) and self.on_change is not None:
             self.on_change(name, value)

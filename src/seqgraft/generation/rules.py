@@ -5,6 +5,7 @@ from typing import Any
 
 from seqgraft.errors import GenerationError
 from seqgraft.generation.caching import cache_faults
+from seqgraft.generation.compiling import compile_faults
 from seqgraft.generation.constraints import constraint_faults
 from seqgraft.generation.fields import ARGUMENTS, BEAMS_ONLY, EXTRA_OUTPUTS, SAMPLING_ONLY
 from seqgraft.generation.modes import clashes
@@ -108,6 +109,7 @@ def _single(config: Any) -> Iterator[str]:
         yield f"`diversity_penalty` must be a number of at least 0, but is {config.diversity_penalty!r}."
     yield from constraint_faults(config)
     yield from cache_faults(config)
+    yield from compile_faults(config)
     if config.guidance_scale is not None and not _number(config.guidance_scale):
         yield f"`guidance_scale` must be a number, but is {config.guidance_scale!r}."
     if config.length_penalty is not None and not isinstance(config.length_penalty, (int, float)):

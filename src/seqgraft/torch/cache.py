@@ -113,6 +113,17 @@ class LayerCache:
         self._store[:, :, :, : slots.shape[1]] = self._store[:, :, :, : self.length].take_along_dim(index, 3)
         self.length = slots.shape[1]
 
+    def move(self, store: Tensor) -> None:
+        """Go on in another store [2, sources, groups, capacity, head_width], which gets what is live."""
+        key, value = self._live()
+        store[0, :, :, : self.length], store[1, :, :, : self.length] = key, value
+        self._store, self._kept, self._spare = store, None, None
+
+    def own(self) -> None:
+        """Go on in a store that nobody else has."""
+        if self._store is not None:
+            self._store, self._spare = self._store[:, :, :, : self.length].clone(), None
+
     def cut(self, length: int) -> None:
         """Only the first `length` slots remain."""
         if self._kept is not None:
@@ -171,9 +182,9 @@ class EncoderDecoderCache:
         if self.mask is not None:
             self.mask = self.mask[beam_idx]
 
-    def tidy(self) -> None:
-        """Give back the slots that no row sees any more, when they are many."""
-        slots = self.seats.live() if self.seats is not None else None
+    def tidy(self, *, now: bool = False) -> None:
+        """Give back the slots that no row sees any more, when they are many; `now`: however long ago that was done."""
+        slots = self.seats.live(now=now) if self.seats is not None else None
         if slots is not None:
             for layer in self.layers:
                 layer.keep_slots(slots)

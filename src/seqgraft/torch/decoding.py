@@ -1,5 +1,6 @@
 """A causal stack as search sees it: a step and a state."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,14 +8,20 @@ import torch
 from torch import Tensor
 
 from seqgraft.generation.caching import QuantizedCacheConfig
+from seqgraft.spec import Rotary
 from seqgraft.torch.attention import View
-from seqgraft.torch.cache import EncoderDecoderCache
+from seqgraft.torch.cache import EncoderDecoderCache, LayerCache
 from seqgraft.torch.cache_quantized import QuantizedCache
+from seqgraft.torch.graphs import Plan
+from seqgraft.torch.lean import Kept
+from seqgraft.torch.lean import Step as LayerStep
 from seqgraft.torch.masks import any_hidden, see_all
 from seqgraft.torch.prepare import Prepared, applied, prepare
+from seqgraft.torch.rotary import Rotation
 from seqgraft.torch.search import Step
-from seqgraft.torch.seats import Seats
+from seqgraft.torch.seats import Look, Seats, Window
 from seqgraft.torch.stack import Memory, Record, Stack
+from seqgraft.torch.static_step import Fixed, advance, refusal, release, seated
 
 
 @dataclass
@@ -33,6 +40,10 @@ class DecodingState:
     each: int = 1
     """Rows of a source."""
     memory_view: View = field(default_factory=View)
+    plan: Plan | None = None
+    """How steps of fixed shapes run, where they do (`static_step.py`)."""
+    fixed: Fixed | None = None
+    """Their buffers, which then hold the cache."""
 
 
 class CausalDecoding(Stack):
@@ -56,8 +67,23 @@ class CausalDecoding(Stack):
         view = see_all(any_hidden(memory.mask), memory.states.dtype) if memory.states is not None else View()
         return DecodingState(cache, memory, mask, states_asked, attentions_asked, ready, memory_view=view)
 
+    @property
+    def static_step_refusal(self) -> str | None:
+        """Why this decoder's steps have no fixed shapes, and so no CUDA graph; None where they have."""
+        return refusal(self.spec)
+
+    def planned(self, state: DecodingState, plan: Plan | None) -> DecodingState:
+        """A state whose steps of one token have fixed shapes, as `plan` says, if this decoder has such steps."""
+        ready, asked = state.prepared, state.states_asked or state.attentions_asked
+        exact = type(state.cache) is EncoderDecoderCache
+        if ready is not None and exact and not (asked or ready.watched or self.static_step_refusal):
+            state.plan = plan
+        return state
+
     def step(self, ids: Tensor, state: DecodingState) -> tuple[Step, DecodingState]:
         """Append ids [rows, new]; logits [rows, vocabulary] of the last of them."""
+        if state.plan is not None and (logits := self._static(ids, state, state.plan)) is not None:
+            return Step(logits), state
         with applied(state.prepared):
             if ids.shape[1] == 1 and self._straight(state):
                 return Step(self.logits(self._next(ids, state))), state
@@ -68,6 +94,7 @@ class CausalDecoding(Stack):
 
     def score(self, ids: Tensor, state: DecodingState) -> tuple[Tensor, DecodingState]:
         """Append ids [rows, new]; logits [rows, new, vocabulary] of every one of them."""
+        release(state)
         with applied(state.prepared):
             logits = self.logits(self._through(ids, state, Record()))
         return logits, state
@@ -99,20 +126,62 @@ class CausalDecoding(Stack):
         past = cache.get_seq_length()
         look = cache.seats.advance(1) if cache.seats is not None else None
         x = self._embed(ids, None, state.mask, None, None, past, look=look)
-        views, turns, distance = self._geometry(x, state.mask, None, past, look)
+        geometry = self._geometry(x, state.mask, None, past, look)
+        steps = prepared.steps if prepared else ()
+        return self._each(x, geometry, steps, cache.layers, cache.remembered, state.memory_view)
+
+    def _static(self, ids: Tensor, state: DecodingState, plan: Plan) -> Tensor | None:
+        """ids [rows, 1] -> logits [rows, vocabulary] by a step of fixed shapes; None when it is none."""
+        past, spec, prepared = state.cache.get_seq_length(), self.spec.positions, state.prepared
+        if prepared is None or past == 0 or ids.shape[1] != 1 or (spec is not None and past >= spec.longest):
+            release(state)
+            return None
+        state.rows = len(ids)
+        fixed = seated(state, plan, prepared)
+        logits = fixed.step(self, prepared, ids, plan)
+        advance(state, fixed)
+        return logits
+
+    def one_step(
+        self,
+        ids: Tensor,
+        look: Look,
+        steps: Sequence[LayerStep],
+        layers: Sequence[LayerCache],
+        memory: Callable[[int], Kept | None],
+        memory_view: View,
+    ) -> Tensor:
+        """ids [rows, 1] -> logits [rows, vocabulary]; what is said of the past stands in tensors alone."""
+        x = self._embed(ids, None, None, None, None, 0, look=look)
+        return self.logits(self._each(x, self._geometry(x, None, None, 0, look), steps, layers, memory, memory_view))
+
+    def _each(
+        self,
+        x: Tensor,
+        geometry: tuple[Mapping[Window, View], Mapping[Rotary | None, Rotation], Tensor | None],
+        steps: Sequence[LayerStep],
+        layers: Sequence[LayerCache],
+        memory: Callable[[int], Kept | None],
+        memory_view: View,
+    ) -> Tensor:
+        """Embeddings [rows, 1, width] -> states [rows, width], layer by layer."""
+        views, turns, distance = geometry
         x = x[:, 0]
-        for index, (layer, step) in enumerate(zip(self._layers(), prepared.steps if prepared else (), strict=True)):
+        for index, (layer, step) in enumerate(zip(self._layers(), steps, strict=True)):
             own = layer.spec.self_attention
             view = views[own.window]
             if distance is not None and layer.self_attention.leans:
                 view = layer.self_attention.lean(view, distance, self.spec.causal)
             turn = turns.get(own.rotary) if own.rotary is not None else None
-            x = step(x, view, turn, cache.layers[index], cache.remembered(index), state.memory_view)
+            x = step(x, view, turn, layers[index], memory(index), memory_view)
         return self._finished(x[:, None])[:, 0]
 
     def reorder(self, state: DecodingState, rows: Tensor) -> DecodingState:
         """Row i continues what row rows[i] was, of the same source."""
-        state.cache.reorder_cache(rows)
+        if state.fixed is not None:
+            state.fixed.reorder(state.cache, rows)
+        else:
+            state.cache.reorder_cache(rows)
         if state.mask is not None:
             state.mask = state.mask[rows]
         return state
@@ -124,6 +193,7 @@ class CausalDecoding(Stack):
         """
         if times == 1:
             return state
+        release(state)
         spec, cache = self.spec, state.cache
         sources = state.rows or (len(state.mask) if state.mask is not None else 0)
         apart = spec.streams is not None or spec.distances is not None or state.attentions_asked
@@ -142,6 +212,7 @@ class CausalDecoding(Stack):
     def keep(self, state: DecodingState, rows: Tensor) -> DecodingState:
         """Only these rows [left] int64 remain, in this order; of rows that mix, all of a source or none."""
         each, memory = state.each, state.memory
+        release(state)
         sources = rows // each
         whole = each > 1 and len(rows) % each == 0
         if whole and torch.equal(rows, (sources[::each, None] * each + torch.arange(each).to(rows)).flatten()):
@@ -162,6 +233,7 @@ class CausalDecoding(Stack):
 
     def forget(self, state: DecodingState, counts: Tensor) -> DecodingState:
         """Row r takes back its last counts[r] tokens, counts [rows] int64; rows may become of different length."""
+        release(state)
         cache = state.cache
         most, least = int(counts.max()), int(counts.min())
         if most == 0:

@@ -23,9 +23,11 @@ from seqgraft.torch import processors as logits_processors
 from seqgraft.torch import search_choice
 from seqgraft.torch.assistance import Call, drafting_of
 from seqgraft.torch.custom import own_arguments, run_custom
+from seqgraft.torch.decoding import CausalDecoding
 from seqgraft.torch.encoding import encoded
 from seqgraft.torch.generate_outputs import one_after_the_other, output
 from seqgraft.torch.generate_source import Source, Work, encoded_source, position_limit, sorted_arguments
+from seqgraft.torch.graphs import Plan, plan_of
 from seqgraft.torch.guidance import (
     GuidanceLogitsProcessor,
     Guided,
@@ -163,16 +165,18 @@ class GenerationMixin:
                 want_states=details and config.output_hidden_states,
                 want_cache=details,
             )
+            plan = plan_of(config, max_length, self.device) if mode.name != "assisted" else None
             decoder, state = self._started(
                 work.source,
                 work.prompt,
+                plan,
                 output_attentions=record.want_attentions,
                 output_hidden_states=record.want_states or mode.needs_states,
                 **cached,
             )
             if work.other is not None:
                 guided = Guided(decoder, work.other[1].ids)
-                decoder, state = guided, GuidedState(state, self._started(*work.other, **cached)[1])
+                decoder, state = guided, GuidedState(state, self._started(*work.other, plan, **cached)[1])
                 processors.insert(0, GuidanceLogitsProcessor(config.guidance_scale, guided))
             if details:  # what is kept of every step is to the bit what the rows by themselves give
                 state = decoder.spread(state, mode.rows_per_source)
@@ -183,7 +187,9 @@ class GenerationMixin:
                 times = mode.rows_per_source
                 drafting = drafting_of(Call(self, config, given, drafters, source, rows, times, processors, stopping))
             shared = (config, ids, processors, stopping, record, streamer, rows.mask, drafting)
-            with torch.no_grad() if details else torch.inference_mode():  # what nobody sees needs no notes for gradients
+            with (
+                torch.no_grad() if details else torch.inference_mode()
+            ):  # what nobody sees needs no notes for gradients
                 return mode.search(search_choice.Request(decoder, state, rows.ids, *shared)), record
 
         found: FoundRows | FoundBeams
@@ -198,10 +204,11 @@ class GenerationMixin:
         """The encoder's states, without what padding costs."""
         return encoded(self.encode, getattr(self, "encoder", None), **inputs)
 
-    def _started(self, source: Source | None, prompt: Prompt, **asked: Any) -> tuple[Decoder, State]:
-        """The decoder and its state before the prompt [sources, time]."""
+    def _started(self, source: Source | None, prompt: Prompt, plan: Plan | None, **asked: Any) -> tuple[Decoder, State]:
+        """The decoder and its state before the prompt [sources, time], whose steps run by the plan."""
         outputs, mask = (source.outputs, source.mask) if source is not None else (None, None)
-        return self.decoding(outputs, mask, decoder_attention_mask=prompt.mask, **asked)
+        decoder, state = self.decoding(outputs, mask, decoder_attention_mask=prompt.mask, **asked)
+        return decoder, decoder.planned(state, plan) if isinstance(decoder, CausalDecoding) else state
 
     def _unconditional(self, given: dict[str, Any], work: Work, ids: SpecialIds) -> tuple[Source | None, Prompt]:
         """What the unconditional branch of guidance reads, and where it starts."""

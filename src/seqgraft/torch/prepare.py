@@ -8,7 +8,7 @@ import contextlib
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from torch import nn
 
@@ -20,6 +20,9 @@ from seqgraft.torch.product import Linear, fused, preparable, prepared
 from seqgraft.torch.residence import Residence
 from seqgraft.torch.stack import Head, Stack
 
+if TYPE_CHECKING:
+    from seqgraft.torch.static_step import Fixed
+
 Holder = Attention | FeedForward | Head
 
 
@@ -30,6 +33,10 @@ class Prepared:
     signature: tuple[tuple[int, int, int], ...]
     maps: dict[nn.Module, dict[str, Linear]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    watched: bool = False
+    """Whether somebody hooked a module, or put another forward in its place, and so wants it called."""
+    fixed: "list[Fixed]" = field(default_factory=list)
+    """Buffers and graphs of steps of fixed shapes (`static_step.py`)."""
 
 
 _kept: "weakref.WeakKeyDictionary[Stack, Prepared]" = weakref.WeakKeyDictionary()
@@ -57,6 +64,7 @@ def prepare(stack: Stack, rows: int = _ROWS) -> Prepared:
                     held.maps[module] = maps
                     for parameter in module.parameters():
                         files.let_go(parameter)
+        held.watched = any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in stack.modules())
         held.steps = [lean(cast("Layer", layer), held.maps) for layer in stack.layers]
         _kept[stack] = held
     return held

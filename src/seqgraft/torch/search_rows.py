@@ -42,10 +42,7 @@ def search_rows(
         past = ids[:, :length] if live is None else ids[live, :length]
         scores = processors(past, logits)
         record.take(step, raw, scores)
-        if sample:
-            tokens = drawn(scores, 1, rows, live).squeeze(1)
-        else:
-            tokens = scores.argmax(dim=-1)
+        tokens = drawn(scores, 1, rows, live).squeeze(1) if sample else scores.argmax(dim=-1)
         if ending and pad_token_id is not None:
             tokens = torch.where(running, tokens, pad_token_id)
         if live is None:

@@ -95,7 +95,7 @@ class Seats:
         size = self._keys.shape[1]
         if self.used + new <= size:
             return
-        more = max(size, new)
+        more = max(size, self.used + new - size)
         self._keys = torch.nn.functional.pad(self._keys, (0, more))
         self._shade = torch.nn.functional.pad(self._shade, (0, more), value=self._hidden)
 
@@ -113,13 +113,13 @@ class Seats:
         self._shade[:, :, : self.used].masked_fill_(gone, self._hidden)
         self.longest = int(self._next.max())
 
-    def live(self) -> Tensor | None:
+    def live(self, *, now: bool = False) -> Tensor | None:
         """The slots [sources, count] that some row still sees, if moving them together is worth it; else None.
 
         Called when keys may be moved: the table then counts on it. Looks at the table only once the slots in use have
-        grown by half, so that it costs next to nothing a step.
+        grown by half, or when it is told to, so that it costs next to nothing a step.
         """
-        if self.used < self._look_again:
+        if self.used < self._look_again and not now:
             return None
         seen = (self._shade[:, :, : self.used] == 0).any(1)
         count = max(int(seen.sum(-1).max()), 1)
@@ -134,6 +134,19 @@ class Seats:
         self._shade[:, :, count : self.used] = self._hidden
         self.used = count
         return slots
+
+    def table(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """The place of each slot in use [sources, used], what is added to its scores [sources, each, used], the place
+        of each row's next token and how many tokens before it are padding, both [sources, each]."""
+        return self._keys[:, : self.used], self._shade[:, :, : self.used], self._next, self._pads
+
+    def take_over(self, keys: Tensor, shade: Tensor, following: Tensor) -> None:
+        """Go on with a copy of the table that somebody else led, shaped as `table` gives it; `longest` stays."""
+        self.used = keys.shape[1]
+        self._room(0)
+        self._keys[:, : self.used], self._shade[:, :, : self.used] = keys, shade
+        self._shade[:, :, self.used :] = self._hidden
+        self._next = following.clone()
 
     def keep(self, sources: Tensor) -> None:
         """Only these sources [left] remain."""
