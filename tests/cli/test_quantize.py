@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 import seqgraft as library
+from seqgraft.torch import product_int8
 
 from ..pipelines.tiny import TEXTS
 
@@ -33,7 +34,7 @@ def test_a_pair(seqgraft, folder, tmp_path):
     assert done.exit_code == 0, done.stderr
 
 
-def test_what_inspect_shows(seqgraft, folder, tmp_path):
+def test_what_inspect_shows(seqgraft, folder, tmp_path, monkeypatch):
     out = tmp_path / "small"
     assert seqgraft("quantize", folder, "-o", out, "--skip", "decoder.head.dense").exit_code == 0
     done = seqgraft("inspect", out)
@@ -44,6 +45,12 @@ def test_what_inspect_shows(seqgraft, folder, tmp_path):
     stored = load_file(out / "model.int8.safetensors")
     assert report["dtypes"]["I8"] == sum(t.numel() for t in stored.values() if t.dtype is torch.int8)
     assert report["memory"]["weights"] == sum(t.numel() * t.element_size() for t in stored.values())
+    assert report["products"] == product_int8.described()
+    assert f"products on this CPU {report['products']}" in " ".join(done.stdout.split())
+    monkeypatch.setenv(product_int8.SETTING, "float")
+    product_int8.kernel.cache_clear()
+    assert json.loads(seqgraft("inspect", out, "--json").stdout)["products"] == "float"
+    product_int8.kernel.cache_clear()
     plain = json.loads(seqgraft("inspect", folder, "--json").stdout)
     assert plain["quantization"] is None
     assert report["total"] == plain["total"]

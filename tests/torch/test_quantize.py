@@ -183,6 +183,36 @@ def test_generates_the_same_after_loading(search: dict[str, Any], tmp_path: Path
     assert torch.equal(*made)
 
 
+def test_stacked_maps_serve_both_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a generation runs no query, key or value of self-attention is multiplied on its own, the encoder's too."""
+    model = pair("bert", "gpt2").quantize()
+    names = {module: name for name, module in model.named_modules()}
+    given = {n: t for n, t in inputs().items() if n != "decoder_input_ids"}
+    called: list[str] = []
+    own = QuantizedLinear.forward
+    monkeypatch.setattr(QuantizedLinear, "forward", lambda self, x: (called.append(names[self]), own(self, x))[1])
+    model.generate(**given, max_new_tokens=3)
+    assert {name.partition(".")[0] for name in called if "self_attention" in name or "feed_forward" in name} == set()
+    assert any("cross_attention.key" in name for name in called)
+    called.clear()
+    logits(model)
+    assert sum("self_attention.query" in name for name in called) == 4
+
+
+def test_a_text_does_not_depend_on_its_neighbours() -> None:
+    """Rows of one length: alone each takes the product of a single row, in a batch that of several."""
+    model = pair("bert", "gpt2").quantize()
+    given = {"input_ids": inputs()["input_ids"][:, :6]}
+    given["attention_mask"] = torch.ones_like(given["input_ids"])
+    asked = {"max_new_tokens": 5, "min_new_tokens": 5, "return_dict_in_generate": True, "output_logits": True}
+    together = model.generate(**given, **asked)
+    seen = torch.stack(together.logits, 1)
+    for row in range(3):
+        alone = model.generate(**{name: tensor[row : row + 1] for name, tensor in given.items()}, **asked)
+        assert torch.equal(alone.sequences[0], together.sequences[row])
+        assert far(torch.stack(alone.logits, 1)[0], seen[row]) < 1e-4
+
+
 def test_steps_equal_the_full_pass() -> None:
     """Stacked and prepared maps quantise each row as the modules do, so steps agree with one pass to rounding."""
     model = pair("bert", "gpt2").quantize()

@@ -84,7 +84,7 @@ def _pair(source: str, config: Any) -> tuple[dict[str, Any], list[Any]]:
     held, facts = _files(source, config)
     ties = {"decoder head and embeddings": bool(pair.decoder.tied_head), "encoder and decoder": bool(pair.shared)}
     report = {"source": source, "kind": "pair", **pair.to_dict(), "ties": ties, **held, "problems": pair.problems}
-    report["products"] = machine.rule() if small is None else None
+    report["products"] = machine.rule() if small is None else _products(small["dtype"])
     report["quantization"] = small
     said = [("ties", ", ".join(name for name, is_so in ties.items() if is_so) or "none")]
     if small is not None:
@@ -93,10 +93,16 @@ def _pair(source: str, config: Any) -> tuple[dict[str, Any], list[Any]]:
     if pair.graft:
         said.append(("graft", ", ".join(f"{name} {value}" for name, value in pair.graft.items())))
     said += [("special ids", tables.ids(pair.special_ids)), tables.memory(pair)]
-    if small is None:
-        said.append(("products on this CPU", machine.description()))
+    said.append(("products on this CPU", machine.description() if small is None else report["products"]))
     title = tables.title(source, f": an encoder-decoder of {pair.total:,} parameters")
     return report, [title, tables.halves(pair), tables.numbers(pair, new=False), tables.facts(said + facts)]
+
+
+def _products(dtype: str) -> str:
+    """What computes with a quantised pair's weights on this CPU; the answer is found by trying, and needs torch."""
+    from seqgraft.torch.product_int8 import described
+
+    return described() if dtype == "int8" else "float"
 
 
 def _one(source: str, config: Any) -> tuple[dict[str, Any], list[Any]]:
