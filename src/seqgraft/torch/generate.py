@@ -187,9 +187,8 @@ class GenerationMixin:
                 times = mode.rows_per_source
                 drafting = drafting_of(Call(self, config, given, drafters, source, rows, times, processors, stopping))
             shared = (config, ids, processors, stopping, record, streamer, rows.mask, drafting)
-            with (
-                torch.no_grad() if details else torch.inference_mode()
-            ):  # what nobody sees needs no notes for gradients
+            # What nobody sees needs no notes for gradients. (`inference_mode(False)` would turn gradients on.)
+            with torch.no_grad() if details else torch.inference_mode():
                 return mode.search(search_choice.Request(decoder, state, rows.ids, *shared)), record
 
         found: FoundRows | FoundBeams

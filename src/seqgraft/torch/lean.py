@@ -125,9 +125,10 @@ def _norm(norm: Norm | None) -> Block:
     spec, shape = norm.spec, list(norm.shape)
     if norm.heads is not None or (spec.offset and norm.weight is not None):
         return norm.forward
+    weight, bias, eps = norm.weight, norm.bias, spec.eps
     if spec.kind == "layer":
-        return lambda x: torch.layer_norm(x, shape, norm.weight, norm.bias, spec.eps)
-    return lambda x: torch.rms_norm(x, shape, norm.weight, spec.eps)
+        return lambda x: torch.layer_norm(x, shape, weight, bias, eps)
+    return lambda x: torch.rms_norm(x, shape, weight, eps)
 
 
 def _feed_forward(forward: FeedForward, maps: Maps) -> Block:
@@ -150,8 +151,8 @@ def _self_attention(attention: Attention, maps: Maps) -> Block:
     def run(x: Tensor, view: View, turn: Rotation | None, cache: LayerCache) -> Tensor:
         made = stacked(x)
         if bare:
-            query = made[:, :inner].view(-1, heads, 1, width)
-            key, value = cache.put(made[:, inner:].view(-1, 2, groups, width))
+            query = made.narrow(1, 0, inner).view(-1, heads, 1, width)
+            key, value = cache.put(made.narrow(1, inner, 2 * groups * width).view(-1, 2, groups, width))
         else:
             one, two, three = torch.split(made[:, None], [inner, groups * width, groups * width], -1)
             query = attention._queries(one, turn)

@@ -105,7 +105,26 @@ def prepared(linears: Sequence[nn.Module], rows: int = 4) -> Linear:
             bias = torch.cat([one.detach() for one in zeros])
     if not serves(weight):
         return functools.partial(F.linear, weight=weight, bias=bias)
-    return functools.partial(multiply, weight=pack(weight, rows), bias=bias)
+    return Packed(pack(weight, rows), bias)
+
+
+class Packed:
+    """A map by oneDNN from a packed weight, maybe with an activation: x [..., in] -> [..., out]. No gradient."""
+
+    __slots__ = ("_activation", "_algorithm", "_bias", "_product", "_weight")
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, activation: str = "none", algorithm: str = "") -> None:
+        self._weight, self._bias = weight, bias
+        self._activation, self._algorithm = activation, algorithm
+        self._product = torch.ops.mkldnn._linear_pointwise.default  # looking it up costs as much as a small product
+
+    def __call__(self, x: Tensor) -> Tensor:
+        out: Tensor = self._product(x, self._weight, self._bias, self._activation, [], self._algorithm)
+        return out
+
+    def followed(self, activation: str, algorithm: str) -> "Packed":
+        """The same map, and an activation of what it gives."""
+        return Packed(self._weight, self._bias, activation, algorithm)
 
 
 _FUSED = {"gelu": ("gelu", "none"), "gelu_tanh": ("gelu", "tanh"), "relu": ("relu", ""), "silu": ("swish", "")}
@@ -114,10 +133,8 @@ _FUSED = {"gelu": ("gelu", "none"), "gelu_tanh": ("gelu", "tanh"), "relu": ("rel
 
 def fused(map_: Linear, activation: str, otherwise: Callable[[Tensor], Tensor]) -> Linear:
     """A `prepared` map followed by an activation (a spec's name for it, and its function), in one where that can be."""
-    if isinstance(map_, functools.partial) and map_.func is multiply and activation in _FUSED:
-        name, algorithm = _FUSED[activation]
-        weight, bias = map_.keywords["weight"], map_.keywords["bias"]
-        return lambda x: torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], algorithm)
+    if isinstance(map_, Packed) and activation in _FUSED:
+        return map_.followed(*_FUSED[activation])
     return lambda x: otherwise(map_(x))
 
 
