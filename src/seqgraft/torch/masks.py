@@ -8,6 +8,7 @@ from torch import Tensor
 from seqgraft.spec import Stack
 from seqgraft.torch.attention import View
 from seqgraft.torch.sparse import Named
+from seqgraft.torch.waiting import looking_is_free
 
 
 def hide(mask: Tensor, dtype: torch.dtype) -> Tensor:
@@ -66,7 +67,7 @@ def see_named(view: View, who: Named) -> View:
 
 def any_hidden(mask: Tensor | None) -> Tensor | None:
     """The mask, or None when it hides nothing (looked at only where looking is free)."""
-    if mask is None or (mask.device.type == "cpu" and bool(mask.all())):
+    if mask is None or (looking_is_free(mask) and bool(mask.all())):
         return None
     return mask
 

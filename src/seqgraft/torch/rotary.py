@@ -11,16 +11,21 @@ Rotation = tuple[Tensor, Tensor]
 """Cosines and sines [batch or 1, 1, time, turned width], computed once a call and shared by the layers."""
 
 
-def rotation(spec: Rotary, positions: Tensor, head_width: int, dtype: torch.dtype) -> Rotation:
-    """positions [batch or 1, time] -> cosines and sines of each position's angles."""
-    angles = positions[:, None, :, None].float() * rates(spec, spec.width or head_width, positions)
+def rotation(
+    spec: Rotary, positions: Tensor, head_width: int, dtype: torch.dtype, longest: int | None = None
+) -> Rotation:
+    """positions [batch or 1, time] -> cosines and sines of each position's angles.
+
+    `longest`: one more than the highest position, where the host knows it.
+    """
+    angles = positions[:, None, :, None].float() * rates(spec, spec.width or head_width, positions, longest)
     angles = torch.cat((angles, angles), -1) if spec.layout == "halves" else angles.repeat_interleave(2, -1)
     magnitude = spec.scaling.magnitude if spec.scaling else 1.0
     sine = -angles.sin() if spec.backwards else angles.sin()
     return (angles.cos() * magnitude).to(dtype), (sine * magnitude).to(dtype)
 
 
-def rates(spec: Rotary, width: int, positions: Tensor) -> Tensor:
+def rates(spec: Rotary, width: int, positions: Tensor, longest: int | None = None) -> Tensor:
     """The angle of each pair of numbers at position 1, [width / 2]."""
     exponents: Tensor = torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width
     powers: Tensor = torch.pow(spec.theta, exponents)
@@ -33,7 +38,7 @@ def rates(spec: Rotary, width: int, positions: Tensor) -> Tensor:
         return _llama3(1.0 / powers, scaling)
     if scaling.kind == "yarn":
         return _yarn(spec.theta, exponents, width, scaling)
-    longest = int(positions.max()) + 1
+    longest = int(positions.max()) + 1 if longest is None else longest
     if scaling.kind == "longrope":
         factors = scaling.long if longest > scaling.original else scaling.short
         return 1.0 / (torch.tensor(factors, device=positions.device) * powers)

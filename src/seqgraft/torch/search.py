@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from seqgraft.torch.waiting import looking_is_free
+
 State = Any
 
 
@@ -99,16 +101,22 @@ def drawn(scores: Tensor, count: int, all_rows: int, live: Tensor | None) -> Ten
     With `live` [rows], the rows that are left of `all_rows`, they draw what they would have drawn among all.
     """
     weights = scores.softmax(dim=-1)
-    if live is None or len(live) == all_rows:
+    whole = live is None or len(live) == all_rows
+    if whole and looking_is_free(weights):
         return torch.multinomial(weights, num_samples=count)
-    # What `multinomial` does: exponential noise makes a race of it (Efraimidis & Spirakis 2006).
-    noise = weights.new_empty((all_rows, weights.shape[1])).exponential_()[live]
+    # What `multinomial` does once it looked at the weights: exponential noise makes a race of it (Efraimidis &
+    # Spirakis 2006).
+    noise = weights.new_empty((all_rows, weights.shape[1])).exponential_()
+    noise = noise if whole else noise[live]
     return (weights / noise).topk(count).indices if count > 1 else (weights / noise).argmax(-1, keepdim=True)
 
 
-def worth_leaving(left: int, rows: int) -> bool:
-    """Whether what a smaller batch saves is worth moving its caches: a quarter of the rows ended."""
-    return left <= rows - max(1, rows // 4)
+def worth_leaving(left: int, rows: int, *, on_cpu: bool = True) -> bool:
+    """Whether what a smaller batch saves is worth moving its caches: a quarter of the rows ended.
+
+    Elsewhere half of them: there rows cost less, and a batch of another size is recorded anew.
+    """
+    return left <= rows - max(1, rows // (4 if on_cpu else 2))
 
 
 _BLOCK = 128

@@ -15,6 +15,7 @@ from torch import Tensor
 from seqgraft.torch.processors import LogitsProcessorList
 from seqgraft.torch.search import Decoder, FoundBeams, Record, State, best, drawn, worth_leaving
 from seqgraft.torch.stopping import Stopping
+from seqgraft.torch.waiting import looking_is_free
 
 _WORST = -1.0e9  # what the reference adds to the score of anything that may not be chosen
 
@@ -72,7 +73,7 @@ class Beams:
         """Merge those of the best `beams` candidates that ended into the finished hypotheses."""
         finishing = candidates.ended.clone()
         finishing[:, self.beams :] = False
-        if finishing.device.type == "cpu" and not finishing.any():  # free to know there; elsewhere it would wait
+        if looking_is_free(finishing) and not finishing.any():
             return
         generated = self.length + 1 - self.start
         scores = candidates.scores / (generated**self.length_penalty)
@@ -225,7 +226,7 @@ def search_beams(
         new, rows, changing = going
         if rows is not None:
             state = decoder.reorder(state, rows)
-        if leaving and worth_leaving(changing, sources):
+        if leaving and worth_leaving(changing, sources, on_cpu=looking_is_free(new)):
             _, left = held.leave()
             state, new = decoder.keep(state, left), new[left]
             processors.keep(left)

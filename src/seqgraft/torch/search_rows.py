@@ -7,6 +7,7 @@ from seqgraft.generation.streamers import BaseStreamer
 from seqgraft.torch.processors import LogitsProcessorList
 from seqgraft.torch.search import Decoder, FoundRows, Record, State, drawn, worth_leaving
 from seqgraft.torch.stopping import Stopping
+from seqgraft.torch.waiting import looking_is_free
 
 
 def search_rows(
@@ -65,7 +66,7 @@ def search_rows(
             last = left == 0
         if last:
             break
-        if leaving and worth_leaving(left, len(tokens)):
+        if leaving and worth_leaving(left, len(tokens), on_cpu=looking_is_free(tokens)):
             kept = running.nonzero().squeeze(1)
             live = kept if live is None else live[kept]
             state, tokens, running = decoder.keep(state, kept), tokens[kept], running[kept]

@@ -404,7 +404,8 @@ class Stack(nn.Module):
                 places = look.places if look is not None else positions
                 if places is None:
                     places = torch.arange(past, past + time, device=x.device)[None]
-                turns[own.rotary] = rotation(own.rotary, places, own.head_width, x.dtype)
+                longest = past + time if positions is None else None
+                turns[own.rotary] = rotation(own.rotary, places, own.head_width, x.dtype, longest)
         leaning = any(layer.self_attention.alibi or layer.self_attention.buckets for layer in self.spec.layers)
         if self.position_bias is None and self.spec.distances is None and not leaning:
             return views, turns, None
