@@ -46,6 +46,15 @@ def test_states_and_gradients(made: Any, name: str, further: dict[str, torch.Ten
     compare_gradients(row, ours, theirs)
 
 
+@torch.no_grad()
+def attentive(pair: EncoderDecoderModel) -> EncoderDecoderModel:
+    """The pair with cross-attention so large that another source gives another text."""
+    for name, parameter in pair.decoder.named_parameters():
+        if ".cross_attention." in name:
+            parameter.normal_(0.0, 1.0, generator=torch.Generator().manual_seed(len(name)))
+    return pair
+
+
 @pytest.mark.parametrize(("name", "further"), CASES, ids=[name for name, _ in CASES])
 @torch.no_grad()
 def test_a_pair_hands_them_on(made: Any, name: str, further: dict[str, torch.Tensor]) -> None:
@@ -55,6 +64,7 @@ def test_a_pair_hands_them_on(made: Any, name: str, further: dict[str, torch.Ten
     pair = EncoderDecoderModel.from_encoder_decoder_pretrained(
         str(made.folder(row, "encoder")), str(made.folder(decoder, "decoder"))
     )
+    attentive(pair)
     inputs = batch("right", pad=pad_of(row))
     states = made.theirs(row, "encoder")(**inputs, **further)[0]
     mask = inputs["attention_mask"]
@@ -68,6 +78,7 @@ def test_a_pair_hands_them_on(made: Any, name: str, further: dict[str, torch.Ten
         logits = pair(encoder_outputs=(states,), attention_mask=mask, decoder_input_ids=written, use_cache=False).logits
         written = torch.cat((written, logits[:, -1:].argmax(-1)), 1)
     assert torch.equal(pair.generate(**inputs, **further, **settings), written)
+    assert not torch.equal(pair.generate(**inputs, **settings), written)
     with pytest.raises(TypeError, match="`boxes` must be left out, since '"):
         pair(**inputs, boxes=start, decoder_input_ids=start)
     with pytest.raises(TypeError, match="`boxes` must be left out, since '"):
@@ -79,7 +90,7 @@ def test_a_pair_hands_them_on(made: Any, name: str, further: dict[str, torch.Ten
 @torch.no_grad()
 def test_a_family_without_them(made: Any) -> None:
     ours = made.ours(BY_NAME["bert"], "encoder")
-    with pytest.raises(TypeError, match="`bbox` must be left out, since 'bert' has no such input.*it has none"):
+    with pytest.raises(TypeError, match=r"`bbox` must be left out, since 'bert' has no such input.*it has none"):
         ours(batch()["input_ids"], bbox=CASES[1][1]["bbox"])
     with pytest.raises(TypeError, match="'layoutlm' has no such input; of inputs of its own it has `bbox`"):
         made.ours(BY_NAME["layoutlm"], "encoder")(batch()["input_ids"], langs=draw(2, 3, 9))
@@ -94,8 +105,8 @@ def trained(model: EncoderModel, **inputs: torch.Tensor) -> set[str]:
 @pytest.mark.parametrize("name", ["xlm", "xlnet", "roc_bert", "longformer", "bert", "ernie"])
 def test_what_waits_for_an_input(made: Any, name: str) -> None:
     """It gets no gradient without its input, and one with it."""
-    ours, ids = made.ours(BY_NAME[name], "encoder", **({"add_pooling_layer": False})), draw(2, 3, 9)
+    ours, ids = made.ours(BY_NAME[name], "encoder", add_pooling_layer=False), draw(2, 3, 9)
     waits = waiting(ours.spec)
     everything = {name for name, _ in ours.named_parameters()}
     assert everything - trained(ours) == set(waits)
-    assert trained(ours, **{given: ids for given in set(waits.values())}) == everything
+    assert trained(ours, **dict.fromkeys(set(waits.values()), ids)) == everything

@@ -13,6 +13,7 @@ from seqgraft.errors import ConfigurationError
 
 from ..families.rows import BY_NAME, batch, distance, pad_of
 from .test_family_mathematics import BOUND, real
+from .test_inputs import attentive
 
 NAMES = ["xmod", "xmod-prenorm", "xmod-normed"]
 LANGUAGES = torch.tensor([2, 0, 1])
@@ -69,12 +70,13 @@ def test_rows_of_several_languages(made: Any, name: str, padding: str) -> None:
 def test_a_pair_generates_from_several(made: Any) -> None:
     row = BY_NAME["xmod"]
     folders = str(made.folder(row, "encoder")), str(made.folder(BY_NAME["gpt2"], "decoder"))
-    pair = EncoderDecoderModel.from_encoder_decoder_pretrained(*folders)
+    pair = attentive(EncoderDecoderModel.from_encoder_decoder_pretrained(*folders))
     inputs = batch("right", pad=pad_of(row))
     settings = {"decoder_start_token_id": 1, "max_new_tokens": 5, "eos_token_id": None, "pad_token_id": 0}
     found = pair.generate(**inputs, lang_ids=LANGUAGES, **settings)
     states = made.theirs(row, "encoder")(**inputs, lang_ids=LANGUAGES)
     mask = inputs["attention_mask"]
+    assert not torch.equal(found, pair.generate(**inputs, **settings))
     assert torch.equal(found, pair.generate(encoder_outputs=(states[0],), attention_mask=mask, **settings))
     start = torch.ones(3, 1, dtype=torch.long)
     out = pair(**inputs, lang_ids=LANGUAGES, decoder_input_ids=start)
