@@ -133,7 +133,9 @@ def _padded(ids: Tensor, pad: int, side: str) -> tuple[Tensor, Tensor]:
 def _rows(spec: Stack | None, mask: Tensor) -> Tensor | None:
     """Positions that start where the text does, for a stack that would count padding too; None for any other."""
     positions = spec.positions if spec is not None else None
-    if positions is None or positions.counted != "all":
-        return None
     places = (mask.cumsum(1) - 1).clamp(min=0)
+    if positions is None or positions.counted != "all":
+        turns = (layer.self_attention.rotary for layer in spec.layers) if spec is not None else ()
+        # A value that is turned tells where it stands, and not how far away alone.
+        return places if positions is None and any(turn is not None and turn.values for turn in turns) else None
     return places if positions.given == "places" else places + positions.offset
