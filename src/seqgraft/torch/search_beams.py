@@ -7,7 +7,7 @@ https://arxiv.org/abs/1609.08144, in the field's simpler form).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,12 +22,16 @@ _WORST = -1.0e9  # what the reference adds to the score of anything that may not
 
 @dataclass(frozen=True)
 class Candidates:
-    """The continuations of one step, all [sources, count]: log-probabilities so far, and where each comes from."""
+    """The continuations of one step, all [sources, count]: log-probabilities so far, and where each comes from.
+
+    `ended` is None where it is known that none did; `ranked` where the scores fall.
+    """
 
     scores: Tensor
     parents: Tensor
     tokens: Tensor
-    ended: Tensor
+    ended: Tensor | None
+    ranked: bool = True
 
 
 class Beams:
@@ -54,6 +58,10 @@ class Beams:
         self.finished_rows = self.running_rows.clone()
         self.row_offsets = torch.arange(sources, device=device)[:, None] * beams
         self.same_parents = torch.arange(beams, device=device)
+        self.going = torch.ones(sources, dtype=torch.bool, device=device)
+        """The sources of which a running row could still beat a finished one."""
+        self.any_finished = False
+        """Whether a hypothesis may be finished, as far as the host knows without asking."""
         self.left: tuple[Tensor, Tensor, Tensor] | None = None
         """The finished hypotheses of all sources, and their scores and rows, once some sources left the batch."""
         self.live = torch.arange(sources, device=device)
@@ -71,10 +79,13 @@ class Beams:
 
     def finish(self, candidates: Candidates) -> None:
         """Merge those of the best `beams` candidates that ended into the finished hypotheses."""
+        if candidates.ended is None:
+            return
         finishing = candidates.ended.clone()
         finishing[:, self.beams :] = False
         if looking_is_free(finishing) and not finishing.any():
             return
+        self.any_finished = True
         generated = self.length + 1 - self.start
         scores = candidates.scores / (generated**self.length_penalty)
         if self.early_stopping is True:
@@ -103,14 +114,24 @@ class Beams:
 
         `rows` is None when every row goes on from itself. This is the one place where the host waits for the device.
         """
-        held = candidates.scores + candidates.ended.float() * _WORST
-        self.running_scores, order = held.topk(self.beams)
-        parents, tokens = candidates.parents.gather(1, order), candidates.tokens.gather(1, order)
+        if candidates.ended is None and candidates.ranked:
+            self.running_scores = candidates.scores[:, : self.beams]
+            parents, tokens = candidates.parents[:, : self.beams], candidates.tokens[:, : self.beams]
+        else:
+            held = candidates.scores
+            if candidates.ended is not None:
+                held = held + candidates.ended.float() * _WORST
+            self.running_scores, order = held.topk(self.beams)
+            parents, tokens = candidates.parents.gather(1, order), candidates.tokens.gather(1, order)
         generated = self.length + 1 - self.start
         # When every candidate ended, the best ones have filled the places of the finished: nothing can go on then.
-        going = self._going_on(generated)
-        moved = (parents != self.same_parents).any()
-        changing, moves = torch.stack((going.sum(), moved.long())).tolist()
+        self._look_ahead(generated)
+        if parents.device.type == "cpu":
+            changing = int(self.going.sum())
+            moves = parents.tolist() != [list(range(self.beams))] * len(parents)
+        else:
+            moved = (parents != self.same_parents).any()
+            changing, moves = torch.stack((self.going.sum(), moved.long())).tolist()
         if not changing:
             return None
         if moves and generated > 1:
@@ -146,18 +167,21 @@ class Beams:
         for all_of_them, own in zip(self.left, now, strict=True):
             all_of_them[self.live] = own
 
-    def _going_on(self, generated: int) -> Tensor:
-        """Whether a running row of each source [sources] could still beat a finished one, by `early_stopping`."""
+    def _look_ahead(self, generated: int) -> None:
+        """Whether a running row of each source could still beat a finished one, by `early_stopping`."""
         if self.early_stopping == "never" and self.length_penalty > 0.0:
             reachable = self.limit - self.start
         else:
             reachable = generated
         ahead = self.running_scores[:, :1] / (reachable**self.length_penalty)
-        worst = torch.where(self.is_finished, self.finished_scores.amin(dim=1, keepdim=True), _WORST)
-        self.improvable = self.improvable & (ahead > worst).any(dim=-1, keepdim=True)
-        going = self.improvable.squeeze(1)
-        self.going = going & ~self.is_finished.all(dim=1) if self.early_stopping is True else going
-        return self.going
+        if not self.any_finished:
+            self.improvable = self.improvable & (ahead > _WORST)
+        else:
+            worst = torch.where(self.is_finished, self.finished_scores.amin(dim=1, keepdim=True), _WORST)
+            self.improvable = self.improvable & (ahead > worst).any(dim=-1, keepdim=True)
+        self.going = self.improvable.squeeze(1)
+        if self.early_stopping is True:
+            self.going = self.going & ~self.is_finished.all(dim=1)
 
     def found(self, returned: int, state: State) -> FoundBeams:
         """The best `returned` hypotheses of every source, cut to the longest."""
@@ -201,7 +225,9 @@ def search_beams(
     processors.start()
     while True:
         logits = step.logits.float()
-        log_probs = processors(held.ids, torch.log_softmax(logits, dim=-1))
+        log_probs = torch.log_softmax(logits, dim=-1)
+        if processors:
+            log_probs = processors(held.ids, log_probs)
         record.take(step, logits.clone() if record.want_logits else logits, log_probs)
         sources, vocab = len(held.live), log_probs.shape[-1]
         total = (log_probs.view(sources, beams, vocab) + held.running_scores[..., None]).view(sources, -1)
@@ -212,11 +238,15 @@ def search_beams(
             scores, chosen = best(total, count)
         tokens = chosen % vocab
         at_limit = held.length + 1 >= stopping.max_length
-        ended = torch.ones_like(tokens, dtype=torch.bool) if at_limit else stopping.ended(tokens)
-        candidates = Candidates(scores, chosen // vocab, tokens, ended)
-        if stopping.others:
+        ended = None
+        if at_limit or stopping.may_stop_early:
+            ended = torch.ones_like(tokens, dtype=torch.bool) if at_limit else stopping.ended(tokens)
+        candidates = Candidates(scores, chosen // vocab, tokens, ended, ranked=not sample)
+        if ended is not None and stopping.others:
             asked = stopping.asked(held.continued(candidates), record.scores_so_far)
-            candidates = Candidates(scores, candidates.parents, tokens, ended | asked.view_as(ended))
+            candidates = replace(candidates, ended=ended | asked.view_as(ended))
+        if candidates.ended is not None and tokens.device.type == "cpu" and not candidates.ended.any():
+            candidates = replace(candidates, ended=None)  # free to know there; elsewhere it would wait
         held.finish(candidates)
         going = None if at_limit else held.advance(candidates)
         if going is None:
