@@ -45,7 +45,8 @@ def test_gpt2_from_compose_to_a_saved_training(seqgraft, bert, gpt2, tmp_path): 
     assert batch["labels"][1].tolist()[-1] == 256
     out = model(**batch)
     assert bool(out.loss.isfinite())
-    result = train(model, tokenizer, PAIRS, output=tmp_path / "trained", max_steps=1, device="cpu", progress=False)
+    how = {"max_steps": 1, "device": "cpu", "progress": False, "max_source_length": 24}  # as many as the encoder has
+    result = train(model, tokenizer, PAIRS, output=tmp_path / "trained", **how)
     assert result.steps == 1
     again = library.EncoderDecoderModel.from_pretrained(tmp_path / "trained")
     made = again.generate(**tokenizer(["a model", "light"], padding=True, return_tensors="pt"), max_new_tokens=4)
