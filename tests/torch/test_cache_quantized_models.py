@@ -153,6 +153,19 @@ def test_tokens_in_8_bits_where_margins_allow(name: str) -> None:
     assert compared >= 4
 
 
+def test_both_branches_of_guidance(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    whole = QuantizedCache.__init__
+
+    def counted(cache: QuantizedCache, layers: int, config: QuantizedCacheConfig | None = None) -> None:
+        made.append(layers)
+        whole(cache, layers, config)
+
+    monkeypatch.setattr(QuantizedCache, "__init__", counted)
+    pair("bart").generate(**sources(), max_new_tokens=3, guidance_scale=1.5, cache_implementation="quantized")
+    assert made == [2, 2]
+
+
 def test_a_decoder_alone() -> None:
     model = spread(CausalModel(gpt2()), 3)
     ids = drawn(2, 5) % 30
