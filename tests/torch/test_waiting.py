@@ -11,6 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import seqgraft
 from seqgraft.torch import masks, search, search_beams, search_rows
 from seqgraft.torch.decoding import CausalDecoding
+from seqgraft.torch.graphs import Plan
+from seqgraft.torch.stack import Memory
+
+from ..families.rows import VOCABULARY, Row
+from .test_decoding import STEPPED
+from .test_family_mathematics import stepped
 
 COPIES = {"tolist", "cpu", "numpy"}
 """Methods that bring numbers to the host and that no dispatch shows on a CPU."""
@@ -125,3 +131,25 @@ def test_a_text_whose_rotation_depends_on_its_length(waits: list[Counter[str]]) 
         model = seqgraft.AutoModelForCausalLM.from_config(config).eval()
     model.generate(torch.tensor([[5, 6, 7]]), max_new_tokens=40)
     assert max(step.total() for step in waits[2:]) == 0
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize(("row", "cross"), STEPPED)
+@torch.no_grad()
+def test_steps_need_nothing_of_the_host(made: Any, row: Row, cross: bool, fixed: bool) -> None:
+    """On a device that has no numbers: nothing is asked of it, and no tensor of another device is mixed in."""
+    model = stepped(made, row, cross).to("meta")
+    if fixed and model.static_step_refusal:
+        pytest.skip(model.static_step_refusal)
+    if model.static_step_refusal == "its experts are chosen token by token":
+        pytest.skip("the host chooses its experts")
+    state = model.start(Memory(torch.zeros(2, 5, 32, device="meta")) if cross else Memory())
+    state = model.planned(state, Plan(20) if fixed else None)
+    _, state = model.step(torch.zeros(2, 3, dtype=torch.int64, device="meta"), state)
+    state = model.spread(state, 3)
+    for _ in range(2):
+        step, state = model.step(torch.zeros(6, 1, dtype=torch.int64, device="meta"), state)
+        state = model.reorder(state, torch.zeros(6, dtype=torch.int64, device="meta"))
+    assert step.logits.shape == (6, VOCABULARY)
+    assert step.logits.device.type == "meta"
+    assert (state.fixed is not None) == fixed
