@@ -114,6 +114,26 @@ def test_an_old_output_stays_until_the_new_one_is_complete(seqgraft, folder, tmp
     assert len(out.read_text().splitlines()) == 2
 
 
+def test_a_quantized_cache(seqgraft, folder, tmp_path):
+    """Both settings as JSON; where a number is a group, the text is that of the plain cache."""
+    (tmp_path / "a.txt").write_text(TEXTS[0] + "\n")
+
+    def made(*more):
+        done = seqgraft(
+            "generate", folder, "-i", tmp_path / "a.txt", "-o", tmp_path / "b.txt", "--force", *SHORT, *more
+        )
+        return done, (tmp_path / "b.txt").read_text()
+
+    quantized = ("--set", "cache_implementation=quantized", "--set")
+    plain = made()[1]
+    assert plain.strip()
+    (tmp_path / "b.txt").write_text("")
+    assert made(*quantized, "cache_config=" + json.dumps({"q_group_size": 1, "residual_length": 1}))[1] == plain
+    refused = made(*quantized, 'cache_config={"nbits": 2}')[0]
+    assert refused.exit_code == 2
+    assert "must be 4 or 8, but is 2" in " ".join(refused.stderr.split())
+
+
 def test_settings_and_task(seqgraft, folder, tmp_path):
     (tmp_path / "a.txt").write_text(TEXTS[0] + "\n")
     flags = ("--task", "summarization", "--num-beams", "3", "--max-new-tokens", "6", "--device", "cpu")
