@@ -126,7 +126,7 @@ class Beams:
         generated = self.length + 1 - self.start
         # When every candidate ended, the best ones have filled the places of the finished: nothing can go on then.
         self._look_ahead(generated)
-        if parents.device.type == "cpu":
+        if looking_is_free(parents):
             changing = int(self.going.sum())
             moves = parents.tolist() != [list(range(self.beams))] * len(parents)
         else:
@@ -245,7 +245,7 @@ def search_beams(
         if ended is not None and stopping.others:
             asked = stopping.asked(held.continued(candidates), record.scores_so_far)
             candidates = replace(candidates, ended=ended | asked.view_as(ended))
-        if candidates.ended is not None and tokens.device.type == "cpu" and not candidates.ended.any():
+        if candidates.ended is not None and looking_is_free(tokens) and not candidates.ended.any():
             candidates = replace(candidates, ended=None)  # free to know there; elsewhere it would wait
         held.finish(candidates)
         going = None if at_limit else held.advance(candidates)
