@@ -140,6 +140,16 @@ def test_a_row_has_the_same_levels_alone_and_in_a_batch(
         assert bool((far <= 1e-5 * biased + 1e-6).all())
 
 
+@pytest.mark.parametrize("name", INTEGER)
+def test_bounds_of_equal_size_stay_within_the_levels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The zero point is then rounded from 127.5 to 128, and the largest value would be level 255.5 of 255."""
+    monkeypatch.setattr(product_int8, "kernel", lambda: (name, 255))
+    small = QuantizedLinear.of(nn.Linear(56, 40, bias=False))
+    x = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(1, 28)
+    exact = x @ small.dequantised().t()
+    assert bool(((small(x) - exact).abs() <= 0.51 * 2 / 255 * small.dequantised().abs().sum(-1)).all())
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("name", INTEGER)
 def test_one_sided_rows_have_all_levels(name: str, rows: int, use: Any) -> None:
