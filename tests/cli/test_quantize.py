@@ -88,6 +88,10 @@ def test_json(seqgraft, folder, tmp_path, dtype):
     assert report["dtype"] == dtype
     assert report["bytes_after"] < 0.5 * report["bytes_before"]
     assert (out / f"model.{dtype}.safetensors").is_file()
+    shown = json.loads(seqgraft("inspect", out, "--json").stdout)["products"]
+    assert shown == (product_int8.described() if dtype == "int8" else "float")
+    told = seqgraft("quantize", folder, "-o", out, "--dtype", dtype, "--force").stderr
+    assert ("Products on this machine's CPU" in told) == (dtype == "int8")
 
 
 def test_refusals(seqgraft, folder, bert, tmp_path):

@@ -154,6 +154,8 @@ def test_what_stays_float_on_request(tmp_path: Path) -> None:
     assert type(model.encoder.embed) is nn.Embedding
     model.save_pretrained(tmp_path)
     again = EncoderDecoderModel.from_pretrained(tmp_path)
+    kept = ["decoder.head.*", "enc_to_dec_proj", "encoder.*"]
+    assert again.config.quantization_config["modules_to_not_convert"] == kept
     assert linears(again) == linears(model)
     assert torch.equal(logits(again), logits(model))
     with pytest.raises(ConfigurationError, match="nothing is called decoder-brain"):
@@ -246,6 +248,11 @@ def test_tied_halves_stand_once(tmp_path: Path) -> None:
     assert one.weight is other.weight
     assert one.scales is other.scales
     assert torch.equal(logits(again), logits(model))
+
+
+def test_tied_halves_are_named_as_the_decoder_is() -> None:
+    model = pair(tie_encoder_decoder=True).quantize(modules_to_not_convert=["decoder.layers.0.feed_forward.up"])
+    assert linears(model) == [f"{side}.layers.0.feed_forward.up" for side in ("encoder", "decoder")]
 
 
 class _Made(TorchDispatchMode):
