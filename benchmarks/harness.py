@@ -27,6 +27,10 @@ LOAD_BEFORE = os.getloadavg()[0]
 """Of the machine, before anything ran."""
 
 
+_PAUSE = 0.4
+"""Seconds before a program's turn: the threads of the one before wait for more work by spinning, some for 0.2 s."""
+
+
 @dataclass
 class Line:
     """One comparison: what was measured, each program's seconds in the order of the rounds, whether they agree."""
@@ -73,6 +77,7 @@ def race(
             break
         order = list(programs) if turn % 2 == 0 else list(reversed(programs))
         for name in order:
+            time.sleep(_PAUSE)
             began = time.perf_counter()
             results[name] = programs[name]()
             seconds[name].append(time.perf_counter() - began)

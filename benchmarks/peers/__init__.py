@@ -4,11 +4,14 @@ A peer is a module with `NAME` and `opened(folder, precision, threads) -> Progra
 reason of one line, when it is not installed or does not run the pair: the benchmark says so and goes on.
 """
 
+import contextlib
 import importlib
+import multiprocessing
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -40,10 +43,42 @@ Program = Callable[[Inputs, int, int], Tensor]
 
 
 def opened(name: str, folder: Path, precision: Precision) -> Program:
-    """A peer, or this library (`seqgraft`), with the weights of a folder in memory; raises AbsentError."""
-    module = importlib.import_module(f"benchmarks.peers.{PEERS.get(name, name)}")
-    found: Program = module.opened(folder, precision, torch.get_num_threads())
-    return found
+    """A peer, or this library (`seqgraft`), with the weights of a folder in memory; raises AbsentError.
+
+    Each in a process of its own: in one, the thread pools of several libraries hold each other up.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    arguments = (theirs, name, folder, precision, torch.get_num_threads())
+    process = context.Process(target=_serve, args=arguments, daemon=True)
+    process.start()
+    reason = ours.recv()
+    if reason is not None:
+        raise AbsentError(reason)
+
+    def run(inputs: Inputs, new: int, beams: int) -> Tensor:
+        ours.send((inputs.ids.numpy(), inputs.mask.numpy(), new, beams))
+        return torch.from_numpy(ours.recv())
+
+    return run
+
+
+def _serve(calls: Any, name: str, folder: Path, precision: Precision, threads: int) -> None:
+    """Answers calls until the other end is gone."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(threads)
+    try:
+        module = importlib.import_module(f"benchmarks.peers.{PEERS.get(name, name)}")
+        program: Program = module.opened(folder, precision, threads)
+    except AbsentError as absent:
+        calls.send(str(absent))
+        return
+    calls.send(None)
+    with contextlib.suppress(EOFError):
+        while True:
+            ids, mask, new, beams = calls.recv()
+            found = program(Inputs(torch.from_numpy(ids), torch.from_numpy(mask)), new, beams)
+            calls.send(found.numpy())
 
 
 def same_tokens(ours: Tensor, theirs: Tensor) -> str:
