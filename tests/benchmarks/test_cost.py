@@ -8,7 +8,7 @@ import seqgraft
 from benchmarks import cost
 from seqgraft.torch import product
 from seqgraft.torch.cache import EncoderDecoderCache
-from seqgraft.torch.stack import Memory, Record
+from seqgraft.torch.record import Memory, Record
 
 TEXT = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40, "vocab_size": 50}
 BERT = seqgraft.BertConfig(**TEXT)

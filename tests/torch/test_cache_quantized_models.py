@@ -13,7 +13,7 @@ from seqgraft.generation import GenerationConfig, QuantizedCacheConfig
 from seqgraft.torch.cache_quantized import QuantizedCache
 from seqgraft.torch.decoding import DecodingState
 from seqgraft.torch.halves import CausalModel
-from seqgraft.torch.stack import Memory
+from seqgraft.torch.record import Memory
 
 from ..families.rows import Row
 from ..generation.test_speculation_models import gpt2, noisy, pair, sources, spread

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from seqgraft.torch.cache import EncoderDecoderCache
 from seqgraft.torch.decoding import DecodingState
+from seqgraft.torch.record import Memory
 from seqgraft.torch.search import best
 from seqgraft.torch.search import drawn as drawn_by
-from seqgraft.torch.stack import Memory
 
 from ..families.rows import ROWS, VOCABULARY, Row
 from .test_family_mathematics import memory, stepped

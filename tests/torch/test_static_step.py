@@ -15,7 +15,7 @@ import seqgraft
 from seqgraft.torch import graphs
 from seqgraft.torch.graphs import Plan, Replay
 from seqgraft.torch.prepare import prepare
-from seqgraft.torch.stack import Memory
+from seqgraft.torch.record import Memory
 from seqgraft.torch.static_step import bucket
 
 from ..families.rows import Row

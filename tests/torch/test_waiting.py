@@ -12,7 +12,7 @@ import seqgraft
 from seqgraft.torch import masks, search, search_beams, search_rows
 from seqgraft.torch.decoding import CausalDecoding
 from seqgraft.torch.graphs import Plan
-from seqgraft.torch.stack import Memory
+from seqgraft.torch.record import Memory
 
 from ..families.rows import VOCABULARY, Row
 from .test_decoding import STEPPED

@@ -17,10 +17,11 @@ from seqgraft.torch.lean import Kept
 from seqgraft.torch.lean import Step as LayerStep
 from seqgraft.torch.masks import any_hidden, see_all
 from seqgraft.torch.prepare import Prepared, applied, prepare
+from seqgraft.torch.record import Memory, Record
 from seqgraft.torch.rotary import Rotation
 from seqgraft.torch.search import Step
 from seqgraft.torch.seats import Look, Seats, Window
-from seqgraft.torch.stack import Memory, Record, Stack
+from seqgraft.torch.stack import Stack
 from seqgraft.torch.static_step import Fixed, advance, refusal, release, seated
 
 

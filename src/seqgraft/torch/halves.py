@@ -25,7 +25,7 @@ from seqgraft.torch.half import Half
 from seqgraft.torch.languages import by_language
 from seqgraft.torch.loss import cross_entropy
 from seqgraft.torch.masks import further_inputs, seen_everywhere
-from seqgraft.torch.stack import Memory, Record
+from seqgraft.torch.record import Memory, Record
 from seqgraft.torch.streams import streams_loss
 
 

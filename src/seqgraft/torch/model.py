@@ -26,9 +26,9 @@ from seqgraft.torch.pair_masks import source_mask, target_mask
 from seqgraft.torch.pretrained import Pretrained
 from seqgraft.torch.product import product
 from seqgraft.torch.quantize import quantize
+from seqgraft.torch.record import Memory
 from seqgraft.torch.report import Report
 from seqgraft.torch.resize import resize_both
-from seqgraft.torch.stack import Memory
 from seqgraft.torch.tying import shared_names, tie
 
 

@@ -14,11 +14,12 @@ from torch import nn
 
 from seqgraft.torch.attention import Attention
 from seqgraft.torch.feed_forward import FeedForward, activate
+from seqgraft.torch.head import Head
 from seqgraft.torch.layers import Layer
 from seqgraft.torch.lean import Step, lean
 from seqgraft.torch.product import Linear, fused, preparable, prepared
 from seqgraft.torch.residence import Residence
-from seqgraft.torch.stack import Head, Stack
+from seqgraft.torch.stack import Stack
 
 if TYPE_CHECKING:
     from seqgraft.torch.static_step import Fixed

@@ -1,7 +1,7 @@
 """One stack for every spec. The module attribute paths are the canonical tensor names."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -10,82 +10,25 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from seqgraft.spec import BlockSparse, Constant, Convolution, Distances, Positions, Rotary, TokenDropout
-from seqgraft.spec import Head as HeadSpec
 from seqgraft.spec import Stack as StackSpec
-from seqgraft.torch.attention import View, by_head, leaned
+from seqgraft.torch.attention import View
 from seqgraft.torch.cache import EncoderDecoderCache
 from seqgraft.torch.convolution import convolution, mixed
 from seqgraft.torch.disentangled import Apart, other_type, rows_of_distance, sines_of_distance
-from seqgraft.torch.feed_forward import activate
+from seqgraft.torch.geometry import geometry
+from seqgraft.torch.head import Head
 from seqgraft.torch.layers import Layer
-from seqgraft.torch.masks import any_hidden, see_all, see_named, see_own
+from seqgraft.torch.masks import any_hidden, see_all, see_named
 from seqgraft.torch.norm import Norm
-from seqgraft.torch.positions import bucket, rows_of, sines
+from seqgraft.torch.positions import rows_of, sines
 from seqgraft.torch.prefix import Prefixes
-from seqgraft.torch.product import Linear, product
-from seqgraft.torch.rotary import Rotation, rotation
+from seqgraft.torch.product import product
+from seqgraft.torch.record import Memory, Record
+from seqgraft.torch.rotary import Rotation
 from seqgraft.torch.seats import Look, Window
 from seqgraft.torch.sparse import Blocks, blocks, named
 from seqgraft.torch.streams import ahead
 from seqgraft.torch.tables import table
-
-
-@dataclass
-class Record:
-    """What a call is asked to keep of its way: states before each layer and after the last, and attentions."""
-
-    states: list[Tensor] | None = None
-    attentions: list[Tensor] | None = None
-    cross_attentions: list[Tensor] | None = None
-    ahead: list[Tensor] | None = None
-    """The last states of the streams that look ahead, where there are some [rows, streams, time, width]."""
-
-    @classmethod
-    def asked(cls, states: bool, attentions: bool) -> "Record":
-        """A record of what is asked for, and of nothing else."""
-        return cls([] if states else None, [] if attentions else None, [] if attentions else None)
-
-
-@dataclass
-class Memory:
-    """An encoder's states [sources, time, width] and which of them may be seen [sources, time]."""
-
-    states: Tensor | None = None
-    mask: Tensor | None = None
-
-
-class Head(nn.Module):
-    """From states to logits. The output table is the input table itself when the spec ties them."""
-
-    def __init__(self, spec: HeadSpec, width: int, vocabulary: int) -> None:
-        super().__init__()
-        self.spec = spec
-        transform = spec.transform
-        into = transform.width or width if transform else width
-        self.dense = nn.Linear(width, into, transform.bias) if transform else None
-        self.norm = Norm(transform.norm, into) if transform and transform.norm else None
-        self.output = nn.Linear(into, vocabulary, spec.bias)
-        self.fast: dict[str, Linear] | None = None
-        """Projections prepared for inference (`prepare.py`)."""
-
-    def forward(self, states: Tensor) -> Tensor:
-        """states [..., width] -> logits [..., vocabulary]"""
-        states = self.before_output(states)
-        logits = product(self.output, states) if self.fast is None else self.fast["output"](states)
-        cap = self.spec.softcap
-        return logits if cap is None else cap * torch.tanh(logits / cap)
-
-    def before_output(self, states: Tensor) -> Tensor:
-        """states [..., width] -> what the last linear map reads."""
-        if self.spec.transform is not None and self.dense is not None:
-            states = product(self.dense, states) if self.fast is None else self.fast["dense"](states)
-            if self.spec.transform.activation is not None:
-                states = activate(self.spec.transform.activation, states)
-            if self.norm is not None:
-                states = self.norm(states)
-        if self.spec.scale != 1.0:
-            states = states * self.spec.scale
-        return states
 
 
 class Stack(nn.Module):
@@ -377,48 +320,11 @@ class Stack(nn.Module):
         look: Look | None = None,
         token_types: Tensor | None = None,
     ) -> tuple[dict[Window, View], dict[Rotary | None, Rotation], Tensor | None]:
-        """Views by window and rotations by rotary spec, each computed once, however many layers share it.
-
-        The third is the distance of keys from queries [queries, keys], where a layer's scores depend on it; with a
-        `look` at shared slots, that of each source [sources, queries, keys].
-        """
-        time = x.shape[1]
-        mask = any_hidden(mask)
-        views: dict[Window, View] = {}
-        turns: dict[Rotary | None, Rotation] = {}
-        for layer in self.spec.layers:
-            own = layer.self_attention
-            if own.window not in views and look is not None:
-                views[own.window] = View(look.bias(own.window))
-            elif own.window not in views:
-                views[own.window] = see_own(
-                    time,
-                    past,
-                    mask,
-                    causal=self.spec.causal,
-                    window=own.window,
-                    dtype=x.dtype,
-                    device=x.device,
-                )
-            if own.rotary is not None and own.rotary not in turns:
-                places = look.places if look is not None else positions
-                if places is None:
-                    places = torch.arange(past, past + time, device=x.device)[None]
-                longest = past + time if positions is None else None
-                turns[own.rotary] = rotation(own.rotary, places, own.head_width, x.dtype, longest)
-        leaning = any(layer.self_attention.alibi or layer.self_attention.buckets for layer in self.spec.layers)
-        if self.position_bias is None and self.spec.distances is None and not leaning:
-            return views, turns, None
-        if look is not None:
-            distance = look.distance
-        else:
-            distance = torch.arange(past + time, device=x.device)[None, :]
-            distance = distance - torch.arange(past, past + time, device=x.device)[:, None]
-        if self.position_bias is not None and self.spec.position_bias is not None:
-            table = self.position_bias(bucket(self.spec.position_bias, distance, self.spec.causal))
-            lean = by_head(table).to(x.dtype)
-            views = {window: leaned(view, lean, distance) for window, view in views.items()}
-        if self.spec.distances is not None:
+        """Views, rotations and distances, as `geometry` has them."""
+        bias = self.position_bias
+        found = geometry(self.spec, x, mask, positions, past, look, None if bias is None else bias.forward)
+        views, turns, distance = found
+        if self.spec.distances is not None and distance is not None:
             apart = self._apart(self.spec.distances, distance, x.dtype)
             if token_types is not None and self.spec.relates_segments:
                 apart.other = other_type(token_types, past)

@@ -7,10 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seqgraft.torch.fused_loss import linear_cross_entropy, z_term
+from seqgraft.torch.head import Head
 from seqgraft.torch.loss import IGNORED
 from seqgraft.torch.model import EncoderDecoderModel
 from seqgraft.torch.product import plain
-from seqgraft.torch.stack import Head, Memory, Record, Stack
+from seqgraft.torch.record import Memory, Record
+from seqgraft.torch.stack import Stack
 
 
 def token_loss(
