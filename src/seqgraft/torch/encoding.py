@@ -29,7 +29,7 @@ def encoded(encode: Encode, encoder: Any, **inputs: Any) -> BaseModelOutput:
         return encode(**inputs)
     with applied(prepare(encoder, _ROWS)):
         mask = inputs.get("attention_mask")
-        if asked or mask is None or not _invariant(encoder):
+        if asked or mask is None or mask.numel() == 0 or not _invariant(encoder):
             return encode(**inputs)
         lengths = _lengths(mask)
         groups = planned(lengths.tolist())
@@ -79,7 +79,9 @@ def _lengths(mask: Tensor) -> Tensor:
 
 
 def _part(value: Any, rows: Tensor, longest: int, mask: Tensor) -> Any:
-    """Some rows of an input [rows, time, ...], as long as they are."""
+    """Some rows of an input [rows, time, ...], as long as they are; [1, time, ...] is one for all rows."""
+    if isinstance(value, Tensor) and value.shape[:2] == (1, mask.shape[1]):
+        return value[:, :longest]
     if not isinstance(value, Tensor) or value.shape[:2] != mask.shape:
         return value[rows] if isinstance(value, Tensor) and len(value) == len(mask) else value
     return value[rows, :longest]

@@ -120,6 +120,9 @@ def encoded_source(
         raise GenerationError(
             f"generate() needs one of `input_ids`, `inputs_embeds`, `encoder_outputs`, but has {have}."
         )
+    shown = outputs.last_hidden_state if outputs is not None else embeds if input_ids is None else input_ids
+    if shown is not None and 0 in shown.shape[:2]:
+        raise GenerationError(f"The source must have at least one row and one token, but is {list(shown.shape)}.")
     if mask is None and input_ids is not None:
         pad, ends = getattr(encoder_config, "pad_token_id", None), getattr(encoder_config, "eos_token_id", None)
         mask = inferred_mask(input_ids, *((ids.pad, ids.eos) if pad is None else (pad, ends)))

@@ -51,7 +51,7 @@ def pair_prompt(given: dict[str, Any], first: int | list[int], sources: int, dev
     start = start.view(-1, 1).expand(sources, 1)
     rest, mask = moved(given.get("decoder_input_ids"), device), moved(given.get("decoder_attention_mask"), device)
     if rest is None:
-        return Prompt(start.contiguous(), mask)
+        rest = start.contiguous()
     if len(rest) != sources:
         raise GenerationError(f"`decoder_input_ids` must have {sources} rows, but has {len(rest)}.")
     if rest.shape[1] == 0 or bool((rest[:, :1] != start).all()):
@@ -72,6 +72,8 @@ def lone_prompt(given: dict[str, Any], ids: SpecialIds, device: torch.device) ->
         if ids.bos is None:
             raise GenerationError("generate() needs `input_ids`, or a `bos_token_id` to start from.")
         return Prompt(torch.full((1, 1), ids.bos, dtype=torch.long, device=device), None)
+    if input_ids.numel() == 0:
+        raise GenerationError(f"`input_ids` must have a token in at least one row, but is {list(input_ids.shape)}.")
     if mask is None:
         mask = inferred_mask(input_ids, ids.pad, ids.eos)
     if mask is not None:
