@@ -253,7 +253,8 @@ class Attention(nn.Module):
             if joined is not None:
                 key, value, view = join(joined, key, value, view, query.shape[2])
         else:
-            query = self._queries(product(self.query, x) if self.fast is None else self.fast["query"](x), None)
+            fast = self.fast  # another thread may take it away
+            query = self._queries(product(self.query, x) if fast is None else fast["query"](x), None)
             key, value = memory
         if prefix is not None:
             key, value, bias = after(prefix, key, value, view.bias, view.causal)
@@ -307,8 +308,8 @@ class Attention(nn.Module):
 
     def _output(self, states: Tensor) -> Tensor:
         """[rows, heads, time, head_width] -> [rows, time, width]"""
-        states = states.transpose(1, 2).flatten(2)
-        return product(self.output, states) if self.fast is None else self.fast["output"](states)
+        states, fast = states.transpose(1, 2).flatten(2), self.fast
+        return product(self.output, states) if fast is None else fast["output"](states)
 
     def lean(self, view: View, distance: Tensor, causal: bool) -> View:
         """The view with what this block's own positions add; distance [(sources,) queries, keys], key minus query."""
@@ -331,9 +332,10 @@ class Attention(nn.Module):
         return self._keys_values(product(self.key, states), product(self.value, states), None)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if self.fast is None:
+        fast = self.fast
+        if fast is None:
             return product(self.query, x), product(self.key, x), product(self.value, x)
         s = self.spec
         sizes = [s.heads * s.head_width, s.key_value_heads * s.head_width, s.key_value_heads * s.head_width]
-        query, key, value = torch.split(self.fast["stacked"](x), sizes, -1)
+        query, key, value = torch.split(fast["stacked"](x), sizes, -1)
         return query, key, value

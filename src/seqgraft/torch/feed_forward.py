@@ -39,12 +39,12 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., width] -> the same shape."""
-        name = self.spec.activation
-        if self.fast is not None:
+        name, fast = self.spec.activation, self.fast
+        if fast is not None:
             if self.gate is None:
-                return self.fast["down"](self.fast["activated"](x))
-            gate, up = self.fast["stacked"](x).chunk(2, -1)
-            return self.fast["down"](self._gated(gate, up))
+                return fast["down"](fast["activated"](x))
+            gate, up = fast["stacked"](x).chunk(2, -1)
+            return fast["down"](self._gated(gate, up))
         if self.gate is None:
             inner = activate(name, product(self.up, x))
         else:

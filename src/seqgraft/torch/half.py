@@ -21,6 +21,7 @@ from seqgraft.spec import Graft, parameters
 from seqgraft.torch.initial import initialise, start_from_self_attention
 from seqgraft.torch.languages import use
 from seqgraft.torch.loading import dtype_of, plan_filling, settle_ties, tell_fresh
+from seqgraft.torch.prepare import dropped
 from seqgraft.torch.pretrained import Pretrained, as_device, override, settle, take_dtype
 from seqgraft.torch.quantized import Quantized
 from seqgraft.torch.resize import resize
@@ -68,6 +69,12 @@ class Half(Stack, Pretrained):
     def names(self) -> Names:
         """How this half's checkpoint names its tensors."""
         return self._declared(self.config).names(self.config)
+
+    def train(self: H, mode: bool = True) -> H:
+        """Switch to training, which what was prepared for decoding takes no memory from."""
+        if mode:
+            dropped(self)
+        return super().train(mode)
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The table of token embeddings."""

@@ -25,15 +25,16 @@ class Head(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """states [..., width] -> logits [..., vocabulary]"""
-        states = self.before_output(states)
-        logits = product(self.output, states) if self.fast is None else self.fast["output"](states)
+        states, fast = self.before_output(states), self.fast
+        logits = product(self.output, states) if fast is None else fast["output"](states)
         cap = self.spec.softcap
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def before_output(self, states: Tensor) -> Tensor:
         """states [..., width] -> what the last linear map reads."""
         if self.spec.transform is not None and self.dense is not None:
-            states = product(self.dense, states) if self.fast is None else self.fast["dense"](states)
+            fast = self.fast
+            states = product(self.dense, states) if fast is None else fast["dense"](states)
             if self.spec.transform.activation is not None:
                 states = activate(self.spec.transform.activation, states)
             if self.norm is not None:

@@ -17,7 +17,7 @@ from seqgraft.torch.cache import LayerCache
 from seqgraft.torch.feed_forward import FeedForward
 from seqgraft.torch.layers import Layer
 from seqgraft.torch.norm import Norm
-from seqgraft.torch.product import Linear
+from seqgraft.torch.product import Linear, watched
 from seqgraft.torch.rotary import Rotation
 
 Kept = tuple[Tensor, Tensor]
@@ -73,7 +73,7 @@ def _whole(
 
 def _watched(layer: Layer) -> bool:
     """Whether somebody hooked a module, and so wants it called."""
-    return any(one._forward_hooks or one._forward_pre_hooks for one in layer.modules())
+    return any(map(watched, layer.modules()))
 
 
 def _known(attention: Attention) -> bool:

@@ -5,6 +5,7 @@ kept beside the model until a weight changes, and is in use only while a generat
 """
 
 import contextlib
+import threading
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ from torch import nn
 
 from seqgraft.torch.attention import Attention
 from seqgraft.torch.feed_forward import FeedForward, activate
+from seqgraft.torch.glance import glance
 from seqgraft.torch.head import Head
 from seqgraft.torch.layers import Layer
 from seqgraft.torch.lean import Step, lean
-from seqgraft.torch.product import Linear, fused, preparable, prepared
+from seqgraft.torch.product import Linear, fused, preparable, prepared, watched
 from seqgraft.torch.residence import Residence
 from seqgraft.torch.stack import Stack
 
@@ -31,16 +33,20 @@ Holder = Attention | FeedForward | Head
 class Prepared:
     """The maps of one stack and the steps of its layers, and the state of the parameters that they were made of."""
 
-    signature: tuple[tuple[int, int, int], ...]
+    signature: tuple[tuple[int, ...], ...]
     maps: dict[nn.Module, dict[str, Linear]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     watched: bool = False
     """Whether somebody hooked a module, or put another forward in its place, and so wants it called."""
     fixed: "list[Fixed]" = field(default_factory=list)
     """Buffers and graphs of steps of fixed shapes (`static_step.py`)."""
+    users: int = 0
+    """How many calls, of several threads, use the maps now."""
 
 
 _kept: "weakref.WeakKeyDictionary[Stack, Prepared]" = weakref.WeakKeyDictionary()
+
+_lock = threading.RLock()
 
 _ROWS = 4
 """Rows of a product that the weights of a decoder are packed for; the layout serves others as well."""
@@ -52,48 +58,65 @@ def prepare(stack: Stack, rows: int = _ROWS) -> Prepared:
     Weights are packed for products of about so many `rows`. Those that were mapped from a file are let go of: what
     computes with them now is the packed copy.
     """
-    now = _signature(stack)
-    held = _kept.get(stack)
-    if held is None or held.signature != now:
+    with _lock:
+        now = _signature(stack)
+        held = _kept.get(stack)
+        if held is None or held.signature != now:
+            _kept.pop(stack, None)
+            held = _kept[stack] = _made(stack, rows, now)
+        return held
+
+
+def dropped(stack: Stack) -> None:
+    """Nothing is kept of a stack whose weights are about to change."""
+    with _lock:
         _kept.pop(stack, None)
-        held = Prepared(now)
-        files = Residence()
-        for module in stack.modules():
-            if isinstance(module, (Attention, FeedForward, Head)):
-                maps = _maps(module, rows)
-                if maps:
-                    held.maps[module] = maps
-                    for parameter in module.parameters():
-                        files.let_go(parameter)
-        held.watched = any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in stack.modules())
-        held.steps = [lean(cast("Layer", layer), held.maps) for layer in stack.layers]
-        _kept[stack] = held
+
+
+def _made(stack: Stack, rows: int, signature: tuple[tuple[int, ...], ...]) -> Prepared:
+    held = Prepared(signature)
+    files = Residence()
+    for module in stack.modules():
+        if isinstance(module, (Attention, FeedForward, Head)):
+            maps = _maps(module, rows)
+            if maps:
+                held.maps[module] = maps
+                for parameter in module.parameters():
+                    files.let_go(parameter)
+    held.watched = any(map(watched, stack.modules()))
+    held.steps = [lean(cast("Layer", layer), held.maps) for layer in stack.layers]
     return held
 
 
 @contextlib.contextmanager
 def applied(held: Prepared | None) -> Iterator[None]:
-    """Inside, the modules use their prepared maps."""
+    """Inside, the modules use their prepared maps; until the last of several threads has left."""
     if held is None:
         yield
         return
-    for module, own in held.maps.items():
-        module.__dict__["fast"] = own  # past nn.Module's own __setattr__, which costs more than a small product
+    with _lock:
+        held.users += 1
+        for module, own in held.maps.items():
+            module.__dict__["fast"] = own  # past nn.Module's own __setattr__, which costs more than a small product
     try:
         yield
     finally:
-        for module in held.maps:
-            module.__dict__["fast"] = None
+        with _lock:
+            held.users -= 1
+            if not held.users:
+                for module in held.maps:
+                    module.__dict__["fast"] = None
 
 
-def _signature(stack: Stack) -> tuple[tuple[int, int, int], ...]:
-    """Changes whenever a parameter is replaced, moved or written to, or a module is replaced or hooked."""
-    tensors = tuple((id(p), p.data_ptr(), p._version) for p in stack.parameters())
-    modules = tuple(
-        (id(m), len(m._forward_hooks) + len(m._forward_pre_hooks), int(bool(getattr(m, "eager", False))))
-        for m in stack.modules()
-    )
-    return tensors + modules
+def _signature(stack: Stack) -> tuple[tuple[int, ...], ...]:
+    """Changes whenever a parameter is replaced, moved or written to, or a module is replaced, hooked or wrapped.
+
+    Of writes that torch does not count (`glance`), those that leave both ends of a weight as they were are missed.
+    """
+    parameters = list(stack.parameters())
+    tensors = tuple((id(p), p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters)
+    modules = tuple((id(m), watched(m), int(bool(getattr(m, "eager", False)))) for m in stack.modules())
+    return (*tensors, *modules, (glance(parameters),))
 
 
 def _maps(module: Holder, rows: int) -> dict[str, Linear]:

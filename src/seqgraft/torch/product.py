@@ -44,12 +44,16 @@ def serves(weight: Tensor) -> bool:
     )
 
 
+def watched(module: nn.Module) -> int:
+    """How many hooks a module's call has; another forward that somebody put in its place counts as one."""
+    return len(module._forward_hooks) + len(module._forward_pre_hooks) + ("forward" in vars(module))
+
+
 def plain(module: nn.Module) -> bool:
     """Whether a module is a linear map that nobody wrapped or hooked, so that its product may be computed elsewhere."""
     return (
         type(module) is nn.Linear
-        and not module._forward_hooks
-        and not module._forward_pre_hooks
+        and not watched(module)
         and not module._backward_hooks
         and not module._backward_pre_hooks
     )
