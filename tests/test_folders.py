@@ -327,3 +327,9 @@ def test_origin_takes_its_arguments():
     arguments = {"revision": "v1", "subfolder": "deep", "dtype": "auto"}
     assert Origin.take(arguments) == Origin(revision="v1", subfolder="deep")
     assert arguments == {"dtype": "auto"}
+
+
+def test_brackets_that_no_reader_follows(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 200_000)
+    with pytest.raises(FolderError, match=r"config\.json must hold JSON that can be read, but its brackets"):
+        read_json(tmp_path / "config.json")

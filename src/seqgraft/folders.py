@@ -87,6 +87,8 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise FolderError(f"{path} must hold JSON, but does not: {error}.") from error
+    except RecursionError:
+        raise FolderError(f"{path} must hold JSON that can be read, but its brackets are too deep.") from None
     if not isinstance(value, dict):
         raise FolderError(f"{path} must hold a JSON object, but holds a {type(value).__name__}.")
     return value

@@ -63,6 +63,24 @@ def test_grouped_heads_and_layers_that_look(seqgraft, tmp_path, graft):  # noqa:
     assert memory == own // (2 if "every" in graft else 1)
 
 
+@pytest.mark.parametrize(("model_type", "kind"), [("llama", "between"), ("phi", "inserted")])
+def test_what_a_graft_adds(seqgraft, bert, tmp_path, model_type, kind):  # noqa: F811
+    import transformers
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    transformers.AutoModelForCausalLM.from_config(
+        transformers.AutoConfig.for_model(model_type, vocab_size=31, **sizes)
+    ).save_pretrained(tmp_path)
+    shown = json.loads(seqgraft("inspect", bert, tmp_path, "--json").stdout)
+    pair = library.EncoderDecoderModel.from_encoder_decoder_pretrained(bert, tmp_path)
+    new = {n: p.numel() for n, p in pair.decoder.named_parameters() if "cross_attention" in n or "inserted" in n}
+    forward = sum(size for name, size in new.items() if "feed_forward" in name)
+    assert shown["graft"]["how"] == kind
+    assert shown["decoder"]["new"].get("feed-forward", 0) == forward
+    assert shown["decoder"]["new"]["cross-attention"] == sum(new.values()) - forward
+    assert (forward > 0) == (kind == "inserted")
+
+
 def test_a_tied_pair_counts_once(seqgraft, bert, tmp_path):  # noqa: F811
     model = library.EncoderDecoderModel.from_encoder_decoder_pretrained(bert, bert, tie_encoder_decoder=True)
     model.save_pretrained(tmp_path)

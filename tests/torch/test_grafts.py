@@ -171,6 +171,10 @@ def test_what_a_graft_refuses(made: Any, tmp_path: Path) -> None:
         compose(made, row, decoder_graft={"depth": 2})
     with pytest.raises(ConfigurationError, match="`gate` of a graft must be 'tanh' or None, but is 'relu'"):
         compose(made, row, decoder_graft={"gate": "relu"})
+    with pytest.raises(ConfigurationError, match=r"must be a Graft, or a dictionary of how, .*, but is 'between'"):
+        compose(made, row, decoder_graft="between")
+    with pytest.raises(ConfigurationError, match=r"`layers` of a graft must be a list .*, but is 1"):
+        compose(made, row, decoder_graft={"layers": 1})
     bert = made.folder(BY_NAME["bert"], "encoder"), made.folder(BY_NAME["bert"], "decoder")
     with pytest.raises(ConfigurationError, match="`decoder_graft` may only say `init` for 'bert'"):
         EncoderDecoderModel.from_encoder_decoder_pretrained(*bert, decoder_graft=Graft(every=2))

@@ -72,6 +72,12 @@ def test_a_causal_body_alone(made: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"must see its whole source, but is causal.*`is_causal=False`"):
         seqgraft.EncoderDecoderModel.from_encoder_decoder_pretrained(*folders)
     pair = seqgraft.EncoderDecoderModel.from_encoder_decoder_pretrained(*folders, encoder_is_causal=False)
+    short = seqgraft.EncoderDecoderModel.from_encoder_decoder_pretrained(*folders, encoder_causal=False)
+    assert torch.equal(short.encoder(ids)[0], pair.encoder(ids)[0])
+    with pytest.raises(TypeError, match="`encoder_causal` and `encoder_is_causal` mean the same"):
+        seqgraft.EncoderDecoderModel.from_encoder_decoder_pretrained(
+            *folders, encoder_causal=False, encoder_is_causal=False
+        )
     both = made.theirs(replace(row, config=ROW.config, name="xlnet-bi-body"), "encoder")
     for ours in (made.ours(row, "encoder", is_causal=False), pair.encoder):
         assert distance(ours(ids)[0], both(ids)[0]) < BOUND

@@ -96,12 +96,15 @@ class Pair:
         }
 
 
+_BLOCKS = {"cross_attention": "cross-attention", "self_attention": "self-attention", "gate": "cross-attention"}
+
+
 def part_of(name: str) -> str:
     """The part of a model that a canonical tensor belongs to."""
     words = name.split(".")
     if words[0] == "layers":
-        block = words[2].removesuffix("_norm")
-        return {"cross_attention": "cross-attention", "self_attention": "self-attention"}.get(block, "feed-forward")
+        block = words[3 if words[2] == "inserted" else 2].removesuffix("_norm")  # an inserted layer: by its blocks
+        return _BLOCKS.get(block, "feed-forward")
     return {"head": "head", "final_norm": "final norm"}.get(words[0], "embeddings")
 
 
@@ -197,7 +200,17 @@ def _pair(
     between = config.bridge
     numbers = halves["encoder"].total, halves["decoder"].total + (between[0] * (between[1] + 1) if between else 0)
     cost = the_cost(_spec(config, "decoder"), numbers, shared, bytes_each)
-    return Pair(halves["encoder"], halves["decoder"], between, shared, ids, config.decoder.graft, found, cost)
+    graft = _found_graft(config.decoder.graft, _spec(config, "decoder"))
+    return Pair(halves["encoder"], halves["decoder"], between, shared, ids, graft, found, cost)
+
+
+def _found_graft(graft: dict[str, Any] | None, spec: Stack) -> dict[str, Any] | None:
+    """The graft with the kind that a family's default came to."""
+    if not graft or "how" not in graft:
+        return graft
+    kinds = {"inserted": "inserted", "merged": "merged", "cross_attention": "between"}
+    has = [kind for field, kind in kinds.items() if any(getattr(layer, field) for layer in spec.layers)]
+    return {**graft, "how": graft["how"] or has[0]}
 
 
 def _half(config: EncoderDecoderConfig, side: Side, new: tuple[str, ...]) -> Half:

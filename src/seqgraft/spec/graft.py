@@ -45,6 +45,10 @@ class Graft:
         if self.init not in ("random", "self_attention"):
             raise ConfigurationError(f"`init` of a graft must be 'random' or 'self_attention', but is {self.init!r}.")
         if self.layers is not None:
+            if not isinstance(self.layers, list | tuple | range | set | frozenset):
+                raise ConfigurationError(
+                    f"`layers` of a graft must be a list of the numbers of layers, but is {self.layers!r}."
+                )
             object.__setattr__(self, "layers", tuple(self.layers))
             if not self.layers or any(isinstance(i, bool) or not isinstance(i, int) or i < 0 for i in self.layers):
                 raise ConfigurationError(
@@ -58,6 +62,10 @@ class Graft:
         """A graft from what a user or a configuration file says of it; None means the defaults."""
         if isinstance(value, Graft):
             return value
+        if value is not None and not isinstance(value, dict):
+            raise ConfigurationError(
+                f"A graft must be a Graft, or a dictionary of {', '.join(cls.__dataclass_fields__)}, but is {value!r}."
+            )
         unknown = sorted(set(value or {}) - set(cls.__dataclass_fields__))
         if unknown:
             fields = ", ".join(cls.__dataclass_fields__)

@@ -53,6 +53,10 @@ def compose(
     """See `EncoderDecoderModel.from_encoder_decoder_pretrained`."""
     both = {name: kwargs.pop(name) for name in _BOTH if name in kwargs}
     own, other = _prefixed(kwargs, "encoder_"), _prefixed(kwargs, "decoder_")
+    if "causal" in own:
+        if "is_causal" in own:
+            raise TypeError("`encoder_causal` and `encoder_is_causal` mean the same: only one must be given.")
+        own["is_causal"] = own.pop("causal")
     pair_config = kwargs.pop("config", None)
     if pair_config is not None and not isinstance(pair_config, EncoderDecoderConfig):
         raise ConfigurationError(f"`config` must be an EncoderDecoderConfig, but is a {type(pair_config).__name__}.")
