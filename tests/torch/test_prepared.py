@@ -15,10 +15,12 @@ import seqgraft.torch.prepare as preparing
 from seqgraft import EncoderDecoderModel
 from seqgraft.errors import GenerationError
 from seqgraft.torch import encoding
+from seqgraft.torch.cache import EncoderDecoderCache
 from seqgraft.torch.encoding import encoded
 from seqgraft.torch.glance import glance
 from seqgraft.torch.prepare import applied, prepare
 from seqgraft.torch.residence import Residence
+from seqgraft.torch.static_step import Fixed, Shape, _free
 
 from ..families.rows import BY_NAME, VOCABULARY
 from .pairs import PAD, reference_pair, source
@@ -167,6 +169,19 @@ def test_two_threads_generate_what_one_does(folder: Path) -> None:
     finally:
         sys.setswitchinterval(interval)
     assert not wrong
+
+
+def test_two_generations_never_share_their_buffers() -> None:
+    caches = [EncoderDecoderCache(1) for _ in range(2)]
+    held: list[Fixed] = []
+    for cache in caches:
+        cache.layers[0].append(torch.zeros(2, 1, 3, 4), torch.zeros(2, 1, 3, 4))
+    shape = Shape(2, 1, 16, (0, 0), torch.float32, "")
+    one, other = (_free(held, shape, cache) for cache in caches)
+    assert one is not other
+    caches.pop()
+    del cache
+    assert _free(held, shape, EncoderDecoderCache(1)) is other
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "layoutlm"])

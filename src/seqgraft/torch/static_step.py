@@ -6,6 +6,7 @@ on, and attention goes over the whole bucket with a bias that hides the rest. So
 the same memory. Numbers that are hidden are finite, and weigh exactly nothing.
 """
 
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _LEAST_SLOTS = 64
 _MEMORY_STEP = 64
 """Encoder states are padded to a multiple of this many."""
+_lock = threading.Lock()
 _HELD = 8
 """Sets of buffers that a stack keeps for the next generation."""
 
@@ -186,7 +188,6 @@ class Fixed:
         if mask is not None and mask.shape[1] < used:
             mask = torch.nn.functional.pad(mask, (0, used - mask.shape[1]), value=1)
         self.lay(cache.seats or Seats(self.shape.sources, 1, used, mask, self.shade))
-        self.owner = weakref.ref(cache)
 
     def lay(self, seats: Seats) -> None:
         """Copy a table of seats into the buffers."""
@@ -258,18 +259,20 @@ def seated(state: "DecodingState", plan: Plan, prepared: Prepared) -> Fixed:
 
 
 def _free(held: list[Fixed], shape: Shape, cache: EncoderDecoderCache) -> Fixed:
-    """Buffers of this shape that no generation uses, the ones used last at the end."""
-    found = next((one for one in held if one.shape == shape and one.owner() is None), None)
-    if found is None:
-        with torch.inference_mode(False):  # the next generation may not be in that mode
-            found = Fixed(shape, cache)
-        idle = [one for one in held if one.owner() is None]
-        for one in idle[: max(0, len(held) + 1 - _HELD)]:
-            held.remove(one)
-    else:
-        held.remove(found)
-    held.append(found)
-    return found
+    """Buffers of this shape that no generation uses, of no thread, and from now on this one; used last, at the end."""
+    with _lock:
+        found = next((one for one in held if one.shape == shape and one.owner() is None), None)
+        if found is None:
+            with torch.inference_mode(False):  # the next generation may not be in that mode
+                found = Fixed(shape, cache)
+            idle = [one for one in held if one.owner() is None]
+            for one in idle[: max(0, len(held) + 1 - _HELD)]:
+                held.remove(one)
+        else:
+            held.remove(found)
+        found.owner = weakref.ref(cache)
+        held.append(found)
+        return found
 
 
 def release(state: "DecodingState") -> None:
