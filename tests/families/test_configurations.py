@@ -12,7 +12,7 @@ import transformers
 import seqgraft
 from seqgraft import AutoConfig, EncoderDecoderConfig
 from seqgraft.config import config_class, decoder_spec, encoder_spec
-from seqgraft.errors import ConfigurationError
+from seqgraft.errors import ConfigurationError, SpecError
 from seqgraft.families import ALIASES, ENTRIES, family
 from seqgraft.spec import Rotary, RotaryScaling
 
@@ -296,3 +296,32 @@ def test_another_name_of_a_family(tmp_path: Path, alias: str, named: str) -> Non
     assert type(AutoConfig.for_model(alias)) is family(named).config
     pair = EncoderDecoderConfig(encoder={"model_type": "bert"}, decoder={"model_type": alias})
     assert pair.decoder.model_type == named
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"num_hidden_layers": 10**9}, "`num_hidden_layers` must be a whole number of at most 10,000, but is 10000000"),
+        ({"num_hidden_layers": "two"}, "`num_hidden_layers` must be a whole number of at most 10,000, but is 'two'"),
+        ({"num_attention_heads": 0}, r"`num_attention_heads` must divide `hidden_size` \(768\), but is 0"),
+        ({"intermediate_size": "4"}, r"must be a number of at least 1, but is '4'"),
+    ],
+)
+def test_values_of_the_wrong_kind(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", **fields}))
+    with pytest.raises((ConfigurationError, SpecError), match=said):
+        family("bert").half("encoder").spec(seqgraft.AutoConfig.from_pretrained(tmp_path))
+
+
+def test_a_list_that_is_a_number() -> None:
+    with pytest.raises(ConfigurationError, match=r"of a 'qwen3' must describe a model, .* wrong kind: .*int"):
+        seqgraft.Qwen3Config(layer_types=7)
+    config = seqgraft.BertConfig()
+    config.hidden_size = "wide"
+    with pytest.raises(ConfigurationError, match=r"of a 'bert' must describe a model, .* wrong kind: "):
+        family("bert").half("encoder").spec(config)
+
+
+def test_a_model_type_that_is_no_name() -> None:
+    with pytest.raises(ConfigurationError, match=r"model_type must be one of albert, .*, but is \['bert'\]"):
+        family(["bert"])  # type: ignore[arg-type]

@@ -72,3 +72,10 @@ def test_a_configuration_without_effect_is_told() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         GenerationConfig(cache_implementation="quantized", cache_config={"nbits": 8})
+
+
+@pytest.mark.parametrize("kind", ["quantized", "static"])
+def test_a_cache_that_is_off_has_no_kind(kind: str) -> None:
+    said = f"`cache_implementation` is '{kind}', but has no effect unless `use_cache` is True"
+    with pytest.warns(UserWarning, match=said):
+        GenerationConfig(use_cache=False, cache_implementation=kind)

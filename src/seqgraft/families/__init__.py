@@ -168,7 +168,7 @@ def family(model_type: str) -> Family:
 
     Raises ConfigurationError for a model_type that none declares; the message lists those that are.
     """
-    if model_type not in ENTRIES:
+    if not isinstance(model_type, str) or model_type not in ENTRIES:
         raise ConfigurationError(f"model_type must be one of {', '.join(sorted(ENTRIES))}, but is {model_type!r}.")
     module = importlib.import_module(f"seqgraft.families.{ENTRIES[model_type].module}")
     declared: tuple[Family, ...] = getattr(module, "FAMILIES", None) or (module.FAMILY,)

@@ -21,7 +21,7 @@ def tied_as_said(config: PretrainedConfig) -> Head:
 
 def heads_divide(config: Any) -> None:
     """ConfigurationError unless the states' width is a whole number of heads."""
-    if config.hidden_size % config.num_attention_heads:
+    if not config.num_attention_heads or config.hidden_size % config.num_attention_heads:
         heads, width = (type(config).attribute_map.get(name, name) for name in ("num_attention_heads", "hidden_size"))
         raise ConfigurationError(
             f"`{heads}` must divide `{width}` ({config.hidden_size}), but is {config.num_attention_heads}."

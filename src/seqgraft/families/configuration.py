@@ -206,7 +206,13 @@ class PretrainedConfig:
         for name, value in given.items():
             setattr(self, name, value)
         self.unknown_fields = tuple(n for n in given if not self._knows(n))
-        self._check()
+        try:
+            self._check()
+        except TypeError as error:
+            raise ConfigurationError(
+                f"The configuration of a '{self.model_type}' must describe a model, but one of its values is of the "
+                f"wrong kind: {error}."
+            ) from error
 
     def _modernise(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Fields under their present names; a family extends this for its older layouts."""

@@ -1,5 +1,6 @@
 """What a family declares."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +16,36 @@ class Half:
     """One side of a pair: what the configuration computes, and how its tensors are named."""
 
     spec: Callable[[Any], Stack]
+    """Raises SeqgraftError, and nothing else, for a configuration that describes no model."""
     names: Callable[[Any], Names]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spec", _checked(self.spec))
+
+
+DEEPEST = 10_000
+"""Layers that a configuration may ask for: a description has a place for each."""
+_DEPTHS = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_decoder_layers")
+
+
+def _checked(spec: Callable[[Any], Stack]) -> Callable[[Any], Stack]:
+    """The same, where values of the wrong kind are an error of the configuration."""
+
+    @functools.wraps(spec)
+    def checked(config: Any) -> Stack:
+        for name in _DEPTHS:
+            depth = getattr(config, name, None)
+            if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth > DEEPEST):
+                raise ConfigurationError(f"`{name}` must be a whole number of at most {DEEPEST:,}, but is {depth!r}.")
+        try:
+            return spec(config)
+        except (TypeError, ZeroDivisionError, OverflowError) as error:
+            raise ConfigurationError(
+                f"The configuration of a '{config.model_type}' must describe a model, but one of its values is of "
+                f"the wrong kind: {error}."
+            ) from error
+
+    return checked
 
 
 @dataclass(frozen=True)

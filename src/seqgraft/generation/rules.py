@@ -69,6 +69,8 @@ def remarks(config: Any, given: Collection[str] | None) -> Iterator[str]:
         yield from _idle(config, BEAMS_ONLY, "num_beams", "more than 1", given)
         if not config.penalty_alpha:
             yield from _idle(config, {"low_memory": False}, "num_beams", "more than 1", given)
+    if config.use_cache is False:
+        yield from _idle(config, {"cache_implementation": None}, "use_cache", "True", given)
     if config.cache_implementation != "quantized":
         yield from _idle(config, {"cache_config": None}, "cache_implementation", "'quantized'", given)
     if not config.return_dict_in_generate:
