@@ -14,7 +14,7 @@ from seqgraft.generation import (
     PhrasalConstraint,
     TextStreamer,
 )
-from seqgraft.generation.modes import mode_of
+from seqgraft.generation.modes import idle, mode_of
 
 IDS = torch.tensor([[5, 6, 7]])
 GROUPS = {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5}
@@ -112,6 +112,24 @@ def test_low_memory_is_for_searches_of_several_rows():
         warnings.simplefilter("error")
         GenerationConfig(low_memory=True, num_beams=2)
         GenerationConfig(low_memory=True, penalty_alpha=0.6)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "switch"),
+    [
+        ("num_assistant_tokens", 4, "assistant_model"),
+        ("num_assistant_tokens_schedule", "constant", "assistant_model"),
+        ("assistant_confidence_threshold", 0.1, "assistant_model"),
+        ("max_matching_ngram_size", 3, "prompt_lookup_num_tokens"),
+    ],
+)
+def test_settings_of_drafts_need_what_drafts(pair, sources, setting, value, switch):
+    said = f"`{setting}` is {value!r}, but has no effect without `{switch}`"
+    with pytest.warns(UserWarning, match=said) as told:
+        pair[1].generate(**sources, max_new_tokens=2, **{setting: value})
+    assert all(one.filename == __file__ for one in told if said in str(one.message))
+    assert not list(idle({setting: None}, GenerationConfig(), {}))
+    assert not list(idle({setting: value}, GenerationConfig(prompt_lookup_num_tokens=3), {"assistant_model": object()}))
 
 
 def test_a_file_holds_no_objects(tmp_path):

@@ -17,7 +17,7 @@ from seqgraft.errors import GenerationError
 from seqgraft.torch import encoding
 from seqgraft.torch.cache import EncoderDecoderCache
 from seqgraft.torch.encoding import encoded
-from seqgraft.torch.glance import glance
+from seqgraft.torch.glance import _copied, _ends, glance
 from seqgraft.torch.prepare import applied, prepare
 from seqgraft.torch.residence import Residence
 from seqgraft.torch.static_step import Fixed, Shape, _free
@@ -117,6 +117,16 @@ def test_the_glance() -> None:
         weight.data.view(-1)[place] = 1.0
         seen.add(glance(weights))
     assert len(seen) == 4
+
+
+def test_ends_of_weights_elsewhere() -> None:
+    """What is copied from a device, by way of tensors, is what is read of memory: the first and last 256 bytes."""
+    weights = [torch.randn(40, 50), torch.randn(3).bfloat16(), torch.randn(700).to(torch.float8_e4m3fn)]
+    expected = b""
+    for weight in weights:
+        held = weight.flatten().view(torch.uint8).numpy().tobytes()
+        expected += held[:256] + held[-256:]
+    assert _copied([end for weight in weights for end in _ends(weight)]) == expected
 
 
 def test_maps_stay_until_the_last_thread_left(folder: Path) -> None:

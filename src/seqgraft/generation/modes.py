@@ -25,6 +25,12 @@ _ASKED: dict[str, dict[str, Any]] = {
 }
 _ARGUMENTS = {"assisted": ("assistant_model",)}
 
+# What drafts, and the settings that are about it alone.
+_DRAFTING = {
+    "assistant_model": ("num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold"),
+    "prompt_lookup_num_tokens": ("max_matching_ngram_size",),
+}
+
 # Mode -> the settings that it cannot go with, and the only value that they may have.
 _ALONE: dict[str, dict[str, Any]] = {
     "assisted": {
@@ -81,6 +87,15 @@ def argument_clashes(config: Any, arguments: Mapping[str, Any]) -> Iterator[str]
         for name in ("negative_prompt_ids", "negative_prompt_attention_mask"):
             if arguments.get(name) is not None:
                 yield f"`{name}` needs `guidance_scale` to be other than 1, but it is {config.guidance_scale!r}."
+
+
+def idle(call: Mapping[str, Any], config: Any, arguments: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for every setting of a call that nothing reads, since what it is about was not asked for."""
+    for switch, names in _DRAFTING.items():
+        if arguments.get(switch) is None and getattr(config, switch, None) is None:
+            for name in names:
+                if call.get(name) is not None:
+                    yield f"`{name}` is {call[name]!r}, but has no effect without `{switch}`."
 
 
 def _asking(config: Any, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

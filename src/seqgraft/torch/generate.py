@@ -15,6 +15,7 @@ from torch import Tensor
 
 from seqgraft.generation.caching import quantized_cache
 from seqgraft.generation.config import GenerationConfig
+from seqgraft.generation.modes import idle
 from seqgraft.generation.outputs import BaseModelOutput
 from seqgraft.generation.resolve import SpecialIds, set_lengths, settings_of, special_ids
 from seqgraft.generation.stopping import EosTokenCriteria, MaxTimeCriteria
@@ -101,7 +102,10 @@ class GenerationMixin:
                 raise ValueError("Pass `inputs` or `input_ids` to generate(), not both.")
             given["input_ids"] = inputs
         config = settings_of(call, generation_config, self.generation_config)
-        mode = search_choice.chosen(config, {"streamer": streamer, "assistant_model": assistant_model, **given})
+        arguments = {"streamer": streamer, "assistant_model": assistant_model, **given}
+        mode = search_choice.chosen(config, arguments)
+        for remark in idle(call, config, arguments):
+            warnings.warn(remark, stacklevel=3)
         pair = bool(getattr(self.config, "is_encoder_decoder", False))
         halves = (self.config, getattr(self.config, "decoder", None)) if pair else (self.config,)
         ids = special_ids(config, call, [half for half in halves if half is not None])

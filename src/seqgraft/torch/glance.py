@@ -22,13 +22,19 @@ def glance(weights: Iterable[Tensor]) -> int:
         size = weight.numel() * weight.element_size()
         if size == 0 or weight.device.type == "meta" or not weight.is_contiguous():
             continue
-        length = min(size, _BYTES)
         if weight.device.type == "cpu":
-            start = weight.data_ptr()
+            start, length = weight.data_ptr(), min(size, _BYTES)
             near += (ctypes.string_at(start, length), ctypes.string_at(start + size - length, length))
         else:
-            count, flat = max(length // weight.element_size(), 1), weight.detach().view(-1)
-            far += (end.view(torch.uint8) for end in (flat[:count], flat[-count:]))
-    if far:
-        near.append(torch.cat(far).cpu().numpy().tobytes())
-    return hash(b"".join(near))
+            far += _ends(weight)
+    return hash(b"".join(near) + _copied(far))
+
+
+def _ends(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The first and the last bytes, two views."""
+    count, flat = max(_BYTES // weight.element_size(), 1), weight.detach().view(-1)
+    return flat[:count].view(torch.uint8), flat[-count:].view(torch.uint8)
+
+
+def _copied(ends: list[Tensor]) -> bytes:
+    return torch.cat(ends).cpu().numpy().tobytes() if ends else b""
