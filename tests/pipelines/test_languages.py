@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,29 @@ def test_languages_of_a_call(place: Any) -> None:
         ids = made(TEXTS[0], src_lang=source, tgt_lang=target, return_tensors=True)[0]["translation_token_ids"]
         assert ids[1] == tokenizer.convert_tokens_to_ids(target)
     assert made.tokenizer.src_lang == first  # its own again
+
+
+def test_threads_read_their_own_languages(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one call's texts are framed, another thread's wait, and take no language of its own from it."""
+    folder, _, _, (first, second, third) = place
+    made = pipeline("translation", model=str(folder), device=-1, **SAID)
+    wanted = [made(TEXTS, src_lang=second, tgt_lang=third), made(TEXTS, tgt_lang=second)]
+    assert made.tokenizer.src_lang == first
+    others: list[threading.Thread] = []
+    found: list[Any] = []
+    encoded = made._encoded
+
+    def waits(*given: Any) -> Any:
+        if not others:
+            others.append(threading.Thread(target=lambda: found.append(made(TEXTS, tgt_lang=second))))
+            others[0].start()
+            others[0].join(0.5)
+        return encoded(*given)
+
+    monkeypatch.setattr(made, "_encoded", waits)
+    assert made(TEXTS, src_lang=second, tgt_lang=third) == wanted[0]
+    others[0].join()
+    assert found == wanted[1:]
 
 
 def test_languages_of_the_task_and_of_the_tokenizer(place: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger("seqgraft.pipelines")
+_framing = threading.RLock()
 
 _PASSED = (
     "assistant_model",
@@ -128,7 +130,8 @@ class Text2TextGenerationPipeline:
         asked = Asked(**{n: v for n, v in chosen.items() if v is not None}, settings=merged)
         if asked.stop_sequence is not None:
             merged["eos_token_id"] = self._stop_id(asked.stop_sequence)
-        found = languages(self.tokenizer, self.task, asked.src_lang, asked.tgt_lang)
+        with _framing:
+            found = languages(self.tokenizer, self.task, asked.src_lang, asked.tgt_lang)
         if found is None:
             return asked
         writes = getattr(self.tokenizer, "target", self.tokenizer)
@@ -182,17 +185,18 @@ class Text2TextGenerationPipeline:
 
     @contextlib.contextmanager
     def _reading(self, language: str | None) -> Iterator[None]:
-        """Inside, the tokenizer frames texts for this language; afterwards for its own again."""
+        """Inside, the tokenizer frames texts for this language, of no other thread; afterwards for its own again."""
         reads = getattr(self.tokenizer, "source", self.tokenizer)
         if language is None:
             yield
             return
-        before = reads.options["src_lang"]
-        reads.src_lang = language
-        try:
-            yield
-        finally:
-            reads.src_lang = before
+        with _framing:
+            before = reads.options["src_lang"]
+            reads.src_lang = language
+            try:
+                yield
+            finally:
+                reads.src_lang = before
 
     def _encoded(self, texts: Sequence[str], asked: Asked, done: int) -> list[dict[str, list[int]]]:
         """A row of ids and its mask for each text, cut where asked and needed."""
