@@ -133,6 +133,10 @@ def test_equality_and_repr():
             {"num_return_sequences": 4, "num_beams": 3},
             r"`num_return_sequences` must be at most `num_beams` \(3\), but is 4",
         ),
+        (
+            {"num_return_sequences": 2, "penalty_alpha": 0.6, "top_k": 4},
+            r"`num_return_sequences` must be 1 in contrastive search \(`penalty_alpha` is 0.6\), but is 2",
+        ),
         ({"num_return_sequences": 2}, "`num_return_sequences` must be 1 in greedy search .*`do_sample`.* but is 2"),
         ({"min_length": 9, "max_length": 8}, r"`min_length` must be at most `max_length` \(8\), but is 9"),
         ({"min_new_tokens": 9, "max_new_tokens": 8}, r"`min_new_tokens` must be at most `max_new_tokens` \(8\)"),

@@ -145,10 +145,10 @@ def _paired(config: Any) -> Iterator[str]:
     returned, beams = config.num_return_sequences or 1, config.num_beams or 1
     if isinstance(returned, int) and isinstance(beams, int) and returned > 1:
         if beams == 1 and not config.do_sample:
-            yield (
-                f"`num_return_sequences` must be 1 in greedy search (`do_sample` is not True and `num_beams` is 1), "
-                f"but is {returned}."
-            )
+            search = "greedy search (`do_sample` is not True and `num_beams` is 1)"
+            if config.penalty_alpha:
+                search = f"contrastive search (`penalty_alpha` is {config.penalty_alpha!r})"
+            yield f"`num_return_sequences` must be 1 in {search}, but is {returned}."
         elif 1 < beams < returned:
             yield f"`num_return_sequences` must be at most `num_beams` ({beams}), but is {returned}."
     yield from clashes(config)
