@@ -148,15 +148,15 @@ class Beams:
         places = torch.arange(len(parents), device=parents.device)[:, None] * self.beams
         return tokens.flatten(), (parents + places).flatten(), changing
 
-    def leave(self) -> tuple[Tensor, Tensor]:
-        """The sources that can change no more leave the batch; those [left] and their rows [left * beams] remain."""
+    def leave(self) -> Tensor:
+        """The sources that can change no more leave the batch; these rows [left * beams] of it remain."""
         going = self.going.nonzero().squeeze(1)
         self._put_away()
         for name in ("running", "finished", "running_scores", "finished_scores", "is_finished", "improvable"):
             setattr(self, name, getattr(self, name)[going])
         for name in ("running_rows", "finished_rows", "row_offsets", "live"):
             setattr(self, name, getattr(self, name)[going])
-        return going, (going[:, None] * self.beams + self.same_parents).flatten()
+        return (going[:, None] * self.beams + self.same_parents).flatten()
 
     def _put_away(self) -> None:
         """Write what is finished so far to its place among all sources."""
@@ -257,7 +257,7 @@ def search_beams(
         if rows is not None:
             state = decoder.reorder(state, rows)
         if leaving and worth_leaving(changing, sources, on_cpu=looking_is_free(new)):
-            _, left = held.leave()
+            left = held.leave()
             state, new = decoder.keep(state, left), new[left]
             processors.keep(left)
         step, state = decoder.step(new[:, None], state)

@@ -44,56 +44,39 @@ class Request:
 
 
 def _rows(request: Request) -> FoundRows:
-    if request.streamer is not None:
-        request.streamer.put(request.prompt.cpu())
-    return search_rows(
-        request.decoder,
-        request.state,
-        request.prompt,
-        processors=request.processors,
-        stopping=request.stopping,
-        record=request.record,
-        sample=request.config.do_sample,
-        pad_token_id=request.ids.pad,
-        streamer=request.streamer,
-    )
+    return _some_rows(search_rows, request, sample=request.config.do_sample)
 
 
 def _assisted(request: Request) -> FoundRows:
     if request.drafting is None:
         raise GenerationError("Assisted search needs what drafts its tokens, but there is none.")
-    if request.streamer is not None:
-        request.streamer.put(request.prompt.cpu())
-    return search_assisted(
-        request.decoder,
-        request.state,
-        request.prompt,
-        drafting=request.drafting,
-        processors=request.processors,
-        stopping=request.stopping,
-        record=request.record,
-        sample=request.config.do_sample,
-        pad_token_id=request.ids.pad,
-        streamer=request.streamer,
-    )
+    return _some_rows(search_assisted, request, drafting=request.drafting, sample=request.config.do_sample)
 
 
 def _contrastive(request: Request) -> FoundRows:
+    return _some_rows(
+        search_contrastive,
+        request,
+        penalty_alpha=request.config.penalty_alpha,
+        top_k=request.config.top_k,
+        prompt_mask=request.prompt_mask,
+        low_memory=request.config.low_memory,
+    )
+
+
+def _some_rows(search: Callable[..., FoundRows], request: Request, **own: Any) -> FoundRows:
     if request.streamer is not None:
         request.streamer.put(request.prompt.cpu())
-    return search_contrastive(
+    return search(
         request.decoder,
         request.state,
         request.prompt,
-        penalty_alpha=request.config.penalty_alpha,
-        top_k=request.config.top_k,
         processors=request.processors,
         stopping=request.stopping,
         record=request.record,
-        prompt_mask=request.prompt_mask,
         pad_token_id=request.ids.pad,
-        low_memory=request.config.low_memory,
         streamer=request.streamer,
+        **own,
     )
 
 
