@@ -49,6 +49,13 @@ class Precision(str, Enum):
     bfloat16 = "bfloat16"
 
 
+class Strategy(str, Enum):
+    """What each of several processes holds."""
+
+    ddp = "ddp"
+    fsdp = "fsdp"
+
+
 class Saving(str, Enum):
     """Where adapters go."""
 
@@ -128,6 +135,10 @@ def options(
         int | None, _option(panel=_MACHINE, help="Processes that train together; by default 1, or as torchrun says.")
     ] = None,
     nodes: Annotated[int, _option(panel=_MACHINE, help="Machines that train together.")] = 1,
+    strategy: Annotated[
+        Strategy | None,
+        _option(panel=_MACHINE, metavar="HOW", help="Of several processes: ddp (the default), or fsdp, in shards."),
+    ] = None,
     seed: Annotated[int, _option(panel=_RATES, help="Of the order of the pairs, and of dropout.")] = 0,
     checkpoint_every: Annotated[
         int | None, _option(panel=_MACHINE, help="Steps between checkpoints that --resume goes on from.")

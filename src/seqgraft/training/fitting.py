@@ -11,7 +11,6 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.strategies import DDPStrategy
 
 from seqgraft.errors import ConfigurationError
 from seqgraft.torch.model import EncoderDecoderModel
@@ -47,9 +46,7 @@ def fit(
     accelerator, devices = placed(device)
     strategy: Any = "auto"
     if processes.world > 1:
-        devices = processes.devices
-        skips = any(half.spec.layer_drop > 0 for half in (module.model.encoder, module.model.decoder))
-        strategy = DDPStrategy(find_unused_parameters=skips)
+        devices, strategy = processes.devices, module.joined(processes.world)
     trainer = lightning.Trainer(
         accelerator=accelerator,
         devices=devices,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,15 +58,18 @@ def mean_loss(model: EncoderDecoderModel, data: TokenizedPairs, *, tokens_per_ba
 
 
 def pair_losses(
-    model: EncoderDecoderModel, data: TokenizedPairs, *, tokens_per_batch: int = 4096
+    model: EncoderDecoderModel, data: TokenizedPairs, *, tokens_per_batch: int = 4096, share: tuple[int, int] = (0, 1)
 ) -> list[tuple[float, int]]:
-    """(nats, tokens) of every pair's target, in the order of `data`, with the model in eval mode."""
+    """(nats, tokens) of every pair's target, in the order of `data`, with the model in eval mode.
+
+    `share=(2, 4)` computes the third of four parts; the other pairs get (0.0, 0), so that the parts can be added.
+    """
     plan = BatchPlan(data.sources.lengths(), data.targets.lengths(), tokens=tokens_per_batch)
     was = model.training
     model.eval()
     found: list[tuple[float, int]] = [(0.0, 0)] * len(data)
     with torch.inference_mode():
-        for indexes in plan:
+        for indexes in islice(plan, share[0], None, share[1]):
             batch = {name: value.to(model.device) for name, value in data[indexes].items()}
             logits = model(**batch, return_dict=True).logits.float()
             each = F.cross_entropy(logits.transpose(1, 2), batch["labels"], reduction="none", ignore_index=IGNORED)
@@ -83,12 +87,14 @@ def generate_texts(
     *,
     rows_per_batch: int = 16,
     max_source_length: int | None = None,
+    share: tuple[int, int] = (0, 1),
     **generation: Any,
 ) -> list[str]:
     """The model's text for every source, in their order; sources of like length are generated together.
 
     `generation` goes to `generate` (`max_new_tokens`, `num_beams`, ...). Sources are cut at `max_source_length`
-    tokens, at most what the encoder has positions for.
+    tokens, at most what the encoder has positions for. `share=(2, 4)` writes the third of four parts; the other
+    texts are empty.
     """
     source, target = sides(tokenizer)
     bound = longest(longest_source(model.config.encoder), max_source_length, "max_source_length")
@@ -99,7 +105,7 @@ def generate_texts(
     order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
     pad = source.pad_token_id or 0
     out = [""] * len(rows)
-    for first in range(0, len(order), rows_per_batch):
+    for first in range(share[0] * rows_per_batch, len(order), share[1] * rows_per_batch):
         indexes = order[first : first + rows_per_batch]
         width = max(len(rows[index]) for index in indexes)
         ids = torch.tensor([rows[index] + [pad] * (width - len(rows[index])) for index in indexes])

@@ -1,11 +1,13 @@
 """The training step as Lightning sees it."""
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -65,6 +67,12 @@ class Seq2SeqModule(lightning.LightningModule):
         """Makes this process's `Stream`, when it is known which process this is."""
         self._sum: Tensor | None = None
 
+    def joined(self, world: int) -> Any:
+        """How so many processes train together, as Lightning has it: each with the whole model (DDP)."""
+        specs = [getattr(half, "spec", None) for half in (self.model.encoder, self.model.decoder)]
+        skips = any(spec is not None and spec.layer_drop > 0 for spec in specs)
+        return DDPStrategy(find_unused_parameters=skips)
+
     def train_dataloader(self) -> Any:
         """The batches."""
         if self.stream is None:
@@ -83,7 +91,7 @@ class Seq2SeqModule(lightning.LightningModule):
     def training_step(self, batch: Mapping[str, Any], batch_idx: int) -> Tensor:
         """A batch of a `Stream` -> its part of the step's loss, as Lightning and DDP will divide it."""
         self.stepped = False
-        total, _ = token_loss(self.model, batch, smoothing=self.label_smoothing, z_loss=self.z_loss)
+        total = self.summed_loss(batch)
         own = total.detach().double()
         self._sum = own if self._sum is None else self._sum + own
         if batch["last"]:
@@ -91,6 +99,10 @@ class Seq2SeqModule(lightning.LightningModule):
         parts = self.trainer.accumulate_grad_batches * self.trainer.world_size
         loss: Tensor = total * (parts / batch["step_tokens"])
         return loss
+
+    def summed_loss(self, batch: Mapping[str, Any]) -> Tensor:
+        """A batch -> the loss, summed over its target tokens."""
+        return token_loss(self.model, batch, smoothing=self.label_smoothing, z_loss=self.z_loss)[0]
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """All processes agree on the step's loss, the time and whether to go on; a loss that is no number ends it.
@@ -115,6 +127,18 @@ class Seq2SeqModule(lightning.LightningModule):
             self.broken_in_a_row = 0
         self._sum, self.stepped = None, True
         self.last = loss, *self.last[1:]
+
+    @contextlib.contextmanager
+    def measured(self) -> Iterator[EncoderDecoderModel]:
+        """The model with the weights that it has now, to validate with."""
+        yield self.model
+
+    @torch.no_grad()
+    def put(self, values: Mapping[str, Tensor]) -> None:
+        """Set some weights, by their names in the model."""
+        held = dict(self.model.named_parameters())
+        for name, value in values.items():
+            held[name].copy_(value)
 
     def configure_optimizers(self) -> Any:
         """AdamW, and its schedule, stepped after every step."""

@@ -2,8 +2,13 @@
 
 import os
 from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
 
 from seqgraft.errors import ConfigurationError
+
+T = TypeVar("T")
 
 
 def rank() -> int:
@@ -11,6 +16,25 @@ def rank() -> int:
     if "RANK" in os.environ:  # torchrun
         return int(os.environ["RANK"])
     return int(os.environ.get("LOCAL_RANK", "0"))  # Lightning, which numbers nodes by NODE_RANK
+
+
+def joined() -> bool:
+    """Whether there are others, and they can be talked to."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def place() -> tuple[int, int]:
+    """(which of the joined processes this is, how many they are)"""
+    return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if joined() else (0, 1)
+
+
+def together(own: T) -> list[T]:
+    """What every process has, in their order; all must call it."""
+    if not joined():
+        return [own]
+    found: list[T | None] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(found, own)
+    return found  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ def train(
     device: str = "auto",
     devices: int | None = None,
     nodes: int = 1,
+    strategy: Literal["ddp", "fsdp"] | None = None,
     seed: int = 0,
     checkpoint_every: int | None = 500,
     resume: bool = False,
@@ -121,8 +122,10 @@ def train(
         gradient_checkpointing: keep no activations within layers and compute them again, for memory.
         compile: `torch.compile` every layer, which takes a minute and then saves time.
         device: "auto", "cpu", "cuda", "cuda:1", ...
-        devices, nodes: processes on a machine, and machines, that train together (DDP); `devices=None` is one, or what
+        devices, nodes: processes on a machine, and machines, that train together; `devices=None` is one, or what
             torchrun says. Called from a program of your own, the program is started again for every process.
+        strategy: of several processes: "ddp" (the default) gives each the whole model, "fsdp" a part of weights,
+            gradients and optimizer, for models that are too large otherwise (`sharding`).
         seed: of the order of the pairs and of dropout; it sets the global random states.
         checkpoint_every: optimizer steps between two checkpoints in `output`, of which the newest is kept until the
             training is complete; None writes none.
@@ -175,6 +178,15 @@ def train(
     if precision not in ("float32", "bfloat16"):
         raise ConfigurationError(f"`precision` must be 'float32' or 'bfloat16', but is {precision!r}.")
     processes = Processes.asked(devices, nodes)
+    make: type[Seq2SeqModule] = Seq2SeqModule
+    if strategy not in (None, "ddp", "fsdp"):
+        raise ConfigurationError(f"`strategy` must be 'ddp' or 'fsdp', but is {strategy!r}.")
+    if strategy == "fsdp" and processes.world > 1:
+        from seqgraft.training.sharding import ShardedModule, check_shardable
+
+        make = ShardedModule
+        if dropout:
+            check_shardable(model)
     check_bounds(checkpoint_every=checkpoint_every)
     saved = None if output is None else checkpoints.latest(output)
     if saved is not None and not resume:
@@ -225,7 +237,7 @@ def train(
     lines = table(model, rate=learning_rate, new_rate=new_rate, rates=rates)
     if tell is not None:
         tell(lines)
-    module = Seq2SeqModule(
+    module = make(
         model,
         budget,
         learning_rate=learning_rate,
@@ -248,7 +260,7 @@ def train(
     if validation is not None and validation.asked and valid is not None:
         validator = Validator(validation, tokenizer, valid, held_out)
         watch.append(validator)
-    if tensorboard is not None:
+    if tensorboard is not None and rank() == 0:
         watch.append(Board(os.fspath(tensorboard), meter, validator))
     try:
         with quiet():

@@ -19,6 +19,7 @@ from seqgraft.torch.model import EncoderDecoderModel
 from seqgraft.training.data import TokenizedPairs
 from seqgraft.training.metrics import generate_texts, pair_losses
 from seqgraft.training.pairs import Pair
+from seqgraft.training.processes import place, together
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,17 @@ class Validation:
     ) -> dict[str, float]:
         """Name -> value of the figures, with the model in eval mode; no random state moves.
 
-        `data` are the `pairs`, tokenised, in their order.
+        `data` are the `pairs`, tokenised, in their order. Several processes compute and write a share each, and all of
+        them have the figures of all pairs.
         """
         was = model.training
         model.eval()
         cuda = [model.device] if model.device.type == "cuda" else []
         try:
             with torch.random.fork_rng(cuda):
-                losses = pair_losses(model, data)
+                share = place()
+                parts = together(pair_losses(model, data, share=share))
+                losses = [(sum(loss for loss, _ in each), sum(n for _, n in each)) for each in zip(*parts, strict=True)]
                 found = {"loss": sum(loss for loss, _ in losses) / sum(count for _, count in losses)}
                 if not self.metrics:
                     return found
@@ -87,7 +91,8 @@ class Validation:
                 if written:
                     sources = [pair.source for pair in some]
                     how: dict[str, Any] = {"max_source_length": self.max_source_length, **self.generation}
-                    made = generate_texts(model, tokenizer, sources, **how)
+                    texts = together(generate_texts(model, tokenizer, sources, share=share, **how))
+                    made = ["".join(each) for each in zip(*texts, strict=True)]
                 references = [pair.target for pair in some]
                 measured = measure(written, made, references) if written else []
                 if "perplexity" in self.metrics:
@@ -143,18 +148,16 @@ class Validator(lightning.Callback):
         if trainer.global_step != self._step or not self.history:
             self._validate(trainer, pl_module)
         if self.plan.best is not None and self._best:
-            held = dict(pl_module.model.named_parameters())
-            with torch.no_grad():
-                for name, value in self._best.items():
-                    held[name].copy_(value)
+            pl_module.put(self._best)
 
     def _validate(self, trainer: Any, module: Any) -> None:
         self._step = trainer.global_step
         before = time.monotonic()
         entry = {"step": float(self._step), "seconds": round(module.budget.seconds(), 2)}
-        entry |= self.plan.run(module.model, self.tokenizer, self.data, self.pairs)
-        self.history.append(entry)
-        self._judge(entry, module.model, trainer)
+        with module.measured() as model:
+            entry |= self.plan.run(model, self.tokenizer, self.data, self.pairs)
+            self.history.append(entry)
+            self._judge(entry, model, trainer)
         if module.budget.started is not None:  # the bound of minutes is for training
             module.budget.started += time.monotonic() - before
 
