@@ -8,9 +8,9 @@ import transformers
 from transformers.models.big_bird.modeling_big_bird import BigBirdBlockSparseAttention
 
 from seqgraft import AutoConfig, EncoderDecoderModel
+from seqgraft.drawing import drawn
 from seqgraft.spec import BlockSparse
 from seqgraft.torch.halves import CausalModel, EncoderModel
-from seqgraft.torch.sparse import drawn
 
 from ..families.rows import distance, spread
 from .test_family_mathematics import BOUND, PADDINGS, as_stored, real
