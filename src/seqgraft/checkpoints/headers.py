@@ -8,7 +8,7 @@ https://huggingface.co/docs/safetensors/index#format
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class Header:
             for at in range(0, self.size, _CHUNK):
                 chunk = stream.read(min(_CHUNK, self.size - at))
                 if len(chunk) != min(_CHUNK, self.size - at):
-                    raise self._cut_short()
+                    raise self.cut_short()
                 yield chunk
 
     def read_into(self, buffer: Any, skip: int = 0) -> None:
@@ -69,10 +69,11 @@ class Header:
             while at < len(view):
                 count = stream.readinto(view[at : at + _CHUNK])
                 if not count:
-                    raise self._cut_short()
+                    raise self.cut_short()
                 at += count
 
-    def _cut_short(self) -> CheckpointError:
+    def cut_short(self) -> CheckpointError:
+        """The error of a file that has become shorter since it was opened."""
         return CheckpointError(
             f"{self.file} must have {self.size:,} bytes from byte {self.start:,} on, as when it was opened, "
             "but ends before."
@@ -106,6 +107,26 @@ def read_safetensors(file: Path) -> tuple[dict[str, Header], dict[str, str]]:
     headers = {name: _header(file, name, entry, begin) for name, entry in entries.items()}
     _check_extents(file, headers, begin, held)
     return headers, metadata
+
+
+def header_text(
+    tensors: Mapping[str, tuple[str, tuple[int, ...]]], metadata: Mapping[str, str]
+) -> tuple[bytes, list[str]]:
+    """The beginning of a safetensors file of these tensors (dtype, shape), and the order in which their bytes follow.
+
+    Wide elements come first, so that every tensor lies aligned.
+    """
+    order = sorted(tensors, key=lambda name: -BYTES[tensors[name][0]])
+    entries: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    at = 0
+    for name in order:
+        dtype, shape = tensors[name]
+        size = math.prod(shape) * BYTES[dtype]
+        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, order
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from seqgraft.checkpoints.check import grouped
 from seqgraft.checkpoints.files import WeightFiles
 from seqgraft.checkpoints.headers import FLOATS
+from seqgraft.checkpoints.sharing import one_table
 from seqgraft.config import EncoderDecoderConfig, encoder_spec
 from seqgraft.errors import ConfigurationError
 from seqgraft.families import family
@@ -58,8 +59,7 @@ def shared_tables(config: EncoderDecoderConfig) -> tuple[str, ...]:
     """The canonical names of what both halves of a pair read, and its file has once."""
     if config.tie_encoder_decoder:
         return tuple(parameters(encoder_spec(config.encoder)))
-    whole = family(config.whole).whole if config.whole is not None else None
-    return ("embed.weight",) if whole is not None and whole.table(config.decoder) else ()
+    return tuple(one_table(config))
 
 
 def scale_of(name: str) -> str:

@@ -7,11 +7,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from seqgraft import folders
 from seqgraft.checkpoints import WeightFiles, open_weights
-from seqgraft.checkpoints.check import refuse
+from seqgraft.checkpoints.matching import settle_ties
+from seqgraft.checkpoints.pairs import BRIDGE, in_one_file, match_pair, same_when_both_stored, undressed
 from seqgraft.checkpoints.quantized import quantization, settle_quantized_tie
 from seqgraft.config import SPECIAL_IDS, AutoConfig, EncoderDecoderConfig, config_class, known_types
 from seqgraft.errors import CheckpointError
@@ -19,8 +20,7 @@ from seqgraft.families import ENTRIES
 from seqgraft.families.configuration import CONFIG_NAME, GENERATION_FIELDS, PretrainedConfig
 from seqgraft.generation import GenerationConfig
 from seqgraft.torch.foreign import check_writable
-from seqgraft.torch.loading import dtype_of, settle_ties
-from seqgraft.torch.pair_file import BRIDGE, pair_tensors, plan_pair, same_when_both_stored, strangers, undressed
+from seqgraft.torch.loading import Filling, dtype_of
 from seqgraft.torch.pretrained import as_device, as_dtype, override, settle, take_dtype
 from seqgraft.torch.quantized_file import fill_quantized, quantized_tensors
 from seqgraft.torch.tying import check_tied
@@ -91,14 +91,13 @@ def _fill(
 ) -> None:
     """Give a pair that was built without memory its weights."""
     config, tied = model.config, model.config.tie_encoder_decoder
-    fillings = plan_pair(model, files)
-    refuse(source, [p for filling in fillings.values() for p in filling.problems(files)] + strangers(model, files))
+    match = match_pair(config, files, source)
+    config.tie_encoder_decoder = same_when_both_stored(config, match, files, source) and tied
     with TorchReader(files) as reader:
-        same = same_when_both_stored(model, fillings, reader, source)
-        config.tie_encoder_decoder = tied and same
-        for side, filling in fillings.items():
+        for half, own in ((model.encoder, match.encoder), (model.decoder, match.decoder)):
+            filling = Filling(half, own)
             filling.fill(reader, dtype, device)
-            getattr(model, side).carried = filling.carried
+            half.carried = filling.carried
         if model.enc_to_dec_proj is not None:
             for leaf in ("weight", "bias"):
                 tensor = reader.raw(BRIDGE + leaf).to(device=device, dtype=dtype)
@@ -138,7 +137,7 @@ def save_pair(
         if variant is not None or not safe_serialization:
             raise CheckpointError("A quantised model must be saved without a `variant`, and as safetensors.")
         variant = small["dtype"]
-    tensors = pair_tensors(model) if small is None else quantized_tensors(model)
+    tensors = _tensors(model) if small is None else quantized_tensors(model)
     meta = [name for name, tensor in tensors.items() if tensor.is_meta]
     if meta:
         raise CheckpointError(f"A model must have memory to be saved, but {len(meta)} tensors are on the meta device.")
@@ -158,6 +157,18 @@ def save_pair(
             variant=variant,
             safe_serialization=safe_serialization,
         )
+
+
+def _tensors(model: EncoderDecoderModel) -> dict[str, Tensor]:
+    """The file's name -> tensor of everything that a checkpoint of the pair holds, views where possible."""
+    bridge = model.enc_to_dec_proj
+    return in_one_file(
+        model.config,
+        lambda start, headed: model.encoder.tensors(start, headed=headed),
+        lambda start, headed: model.decoder.tensors(start, headed=headed),
+        {} if bridge is None else {leaf: p.detach() for leaf, p in bridge.named_parameters()},
+        torch.clone,
+    )
 
 
 def _without_generation(values: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from seqgraft import folders
 from seqgraft.checkpoints import open_weights
 from seqgraft.checkpoints.check import refuse
+from seqgraft.checkpoints.matching import match_half, settle_ties, tell_fresh
 from seqgraft.checkpoints.quantized import quantization
 from seqgraft.config import AutoConfig, EncoderDecoderConfig
 from seqgraft.errors import CheckpointError, ConfigurationError
@@ -20,7 +21,7 @@ from seqgraft.families.naming import Names, plan_writing
 from seqgraft.spec import Graft, parameters
 from seqgraft.torch.initial import initialise, start_from_self_attention
 from seqgraft.torch.languages import use
-from seqgraft.torch.loading import dtype_of, plan_filling, settle_ties, tell_fresh
+from seqgraft.torch.loading import Filling, dtype_of
 from seqgraft.torch.prepare import dropped
 from seqgraft.torch.pretrained import Pretrained, as_device, override, settle, take_dtype
 from seqgraft.torch.quantized import Quantized
@@ -167,16 +168,17 @@ class Half(Stack, Pretrained):
         settle_ties(config, files)
         model = cls(config, fill=False, **options)
         graft = graft_table(family(config.model_type), config) if cls.side == "decoder" else {}
-        filling = plan_filling(model, model.names(), files, "", graft)
-        refuse(source, filling.problems(files))
+        match = match_half(config, cls.side, files, graft=graft)
+        refuse(source, match.problems(files))
+        filling = Filling(model, match)
         with TorchReader(files) as reader:
             filling.fill(reader, dtype or dtype_of(files), device)
         model.carried = filling.carried
-        model.missing = tuple(name for name in filling.plan.missing if name not in graft)
+        model.missing = tuple(name for name in match.plan.missing if name not in graft)
         model._after_loading(device)
-        tell_fresh(f"The {cls.side}", source, filling)
+        tell_fresh(f"The {cls.side}", source, match)
         if graft and Graft.read(config.graft).init == "self_attention":
-            start_from_self_attention(model, [name for name in graft if name in filling.plan.missing])
+            start_from_self_attention(model, [name for name in graft if name in match.plan.missing])
         config.name_or_path = os.fspath(source)
         model.set_attn_implementation(attention)
         model._load_generation(source, origin)

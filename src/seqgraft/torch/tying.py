@@ -1,9 +1,8 @@
 """What both halves of a pair have in common: one table of embeddings, or all weights (BERTSHARE, Rothe et al. 2020)."""
 
+from seqgraft.checkpoints import sharing
 from seqgraft.config import EncoderDecoderConfig
 from seqgraft.errors import ConfigurationError
-from seqgraft.families import family
-from seqgraft.spec import parameters
 from seqgraft.torch.stack import Stack
 
 
@@ -14,24 +13,12 @@ def tied_names(encoder: Stack, decoder: Stack) -> list[str]:
     """
     if getattr(encoder, "spec", None) is None:
         raise ConfigurationError(f"`tie_encoder_decoder` must be off, since no family declares {type(encoder)}.")
-    own, other = parameters(encoder.spec), parameters(decoder.spec)
-    for name, shape in own.items():
-        if name not in other:
-            raise ConfigurationError(f"`tie_encoder_decoder` needs halves alike, but the decoder has no '{name}'.")
-        if other[name] != shape:
-            raise ConfigurationError(
-                f"`tie_encoder_decoder` needs halves alike, but '{name}' is {list(shape)} in the encoder and "
-                f"{list(other[name])} in the decoder."
-            )
-    return list(own)
+    return sharing.tied_names(encoder.spec, decoder.spec)
 
 
 def shared_names(config: EncoderDecoderConfig, encoder: Stack, decoder: Stack) -> list[str]:
     """The canonical names of what the halves of a pair share."""
-    if config.tie_encoder_decoder:
-        return tied_names(encoder, decoder)
-    whole = family(config.whole).whole if config.whole is not None else None
-    return ["embed.weight"] if whole is not None and whole.table(config.decoder) else []
+    return tied_names(encoder, decoder) if config.tie_encoder_decoder else sharing.one_table(config)
 
 
 def tie(config: EncoderDecoderConfig, encoder: Stack, decoder: Stack) -> None:
@@ -43,7 +30,7 @@ def tie(config: EncoderDecoderConfig, encoder: Stack, decoder: Stack) -> None:
         own._parameters[leaf] = decoder.get_parameter(name)
         if leaf == "weight" and other._parameters.get("scales") is not None:  # a quantised weight's
             own._parameters["scales"] = other._parameters["scales"]
-    whole = family(config.whole).whole if config.whole is not None else None
+    whole = sharing.whole_of(config)
     for name in whole.fixed if whole is not None else ():
         decoder.get_parameter(name).requires_grad_(False)
 

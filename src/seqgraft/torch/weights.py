@@ -3,7 +3,6 @@
 Only this room knows PyTorch; what the files are and where their bytes lie comes from `seqgraft.checkpoints`.
 """
 
-import json
 import math
 import mmap
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from seqgraft.checkpoints import STALE_WEIGHTS, Header, WeightFiles, shards, stale_weights
+from seqgraft.checkpoints.headers import header_text
 from seqgraft.checkpoints.layout import PICKLE, SAFETENSORS
 from seqgraft.errors import CheckpointError
 from seqgraft.families.naming import Piece, Written
@@ -238,21 +238,14 @@ def write_weights(
 
 
 def _write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Header first, then each tensor's bytes; wide elements first, so that every tensor lies aligned."""
-    order = sorted(tensors, key=lambda name: -tensors[name].element_size())
-    header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
-    at = 0
-    for name in order:
-        tensor = tensors[name]
+    """Header first, then each tensor's bytes."""
+    described: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for name, tensor in tensors.items():
         if tensor.dtype not in _NAMES:
             raise CheckpointError(f"'{name}' must have a dtype that safetensors knows, but is {tensor.dtype}.")
-        size = tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [at, at + size]}
-        at += size
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
-    text += b" " * (-len(text) % 8)
+        described[name] = _NAMES[tensor.dtype], tuple(tensor.shape)
+    text, order = header_text(described, metadata)
     with path.open("wb") as stream:
-        stream.write(len(text).to_bytes(8, "little"))
         stream.write(text)
         scratch = _Scratch()
         for name in order:
