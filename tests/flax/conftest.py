@@ -1,0 +1,5 @@
+"""The tiny models of the families' suite."""
+
+from ..torch.conftest import made
+
+__all__ = ["made"]
