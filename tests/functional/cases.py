@@ -51,8 +51,12 @@ def given(ops: Ops, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 def run_half(ops: Ops, ours: Any, inputs: Mapping[str, Any], record: Record | None = None) -> Any:
     """The states of an encoder, or the logits of a decoder."""
-    spec, run = ours.spec, Run(ops, weights(ops, ours))
-    told = given(ops, inputs)
+    return run_spec(ops, ours.spec, weights(ops, ours), given(ops, inputs), record)
+
+
+def run_spec(ops: Ops, spec: Any, held: Mapping[str, Any], told: dict[str, Any], record: Record | None = None) -> Any:
+    """The same of a stack's description, its weights and the framework's arrays by the names of torch's inputs."""
+    run, told = Run(ops, held), dict(told)
     memory = Memory(told.pop("encoder_hidden_states", None), told.pop("encoder_attention_mask", None))
     text = Text(
         told.pop("input_ids"),

@@ -1,0 +1,1 @@
+"""Pairs in TensorFlow: a Keras model over the functional core."""
