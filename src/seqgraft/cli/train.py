@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from rich.console import Console
 from seqgraft.cli import flags
 from seqgraft.cli.console import INTERRUPTED, note, stderr
 from seqgraft.cli.places import check_folder
-from seqgraft.cli.train_settings import Counted, about_of, half_of, lora_of, validation_of
+from seqgraft.cli.train_settings import about_of, half_of, lora_of, validation_of
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -85,6 +84,10 @@ def options(
         bool,
         _option("--skip-bad", panel=_BATCHES, metavar=None, help="Leave bad lines out, counted, instead of ending."),
     ] = False,
+    cache_dir: Annotated[
+        Path | None,
+        _option(panel=_BATCHES, metavar="DIR", help="Keep the files' tokens there; none keeps them nowhere."),
+    ] = None,
     learning_rate: Annotated[
         float | None, _option(panel=_RATES, metavar="X", help="Of pretrained weights; by default the recipe's.")
     ] = None,
@@ -97,6 +100,13 @@ def options(
     ] = None,
     decay: Annotated[
         Decay | None, _option(panel=_RATES, metavar="HOW", help="The rate falls: linear, inverse_sqrt or constant.")
+    ] = None,
+    average_checkpoints: Annotated[
+        int | None,
+        _option(panel=_RATES, min=1, help="Keep the mean of the weights after the last N epochs (--best last)."),
+    ] = None,
+    average_every: Annotated[
+        int | None, _option(panel=_RATES, min=1, help="Average those after every N-th step, not after epochs.")
     ] = None,
     label_smoothing: Annotated[
         float | None, _option(panel=_RATES, metavar="X", help="By default the recipe's, 0.1.")
@@ -261,12 +271,12 @@ def train(
     from seqgraft.text import AutoTokenizer
     from seqgraft.torch.model import EncoderDecoderModel
     from seqgraft.training import recipes
-    from seqgraft.training.pairs import Skipped, read_pairs, split
+    from seqgraft.training.pairs import PairFiles, Skipped
 
     recipes.named(recipe)
     halves = [half_of(text) for text in init or ()]
     plan = validation_of(validating, options)
-    fields = {"source_field": source_field, "target_field": target_field}
+    fields: dict[str, Any] = {"source_field": source_field, "target_field": target_field}
     skipped = Skipped() if options["skip_bad"] else None
     options["device"] = str(as_device(options["device"]))
     options |= {name: value.value for name, value in options.items() if isinstance(value, Enum)}
@@ -275,16 +285,13 @@ def train(
     settings = recipes.settings(recipe, unfreeze_at=unfreeze_at, **options)
     settings["skip_bad"] = skipped if skipped is not None else False
 
-    def read(names: list[str]) -> Iterator[Any]:
-        return (pair for name in names for pair in read_pairs(name, **fields, skipped=skipped))
-
+    part = {"fraction": validating["validation_fraction"], "seed": options["seed"]}
+    pairs = PairFiles(data, **fields, skipped=skipped, **part)
     held_out: list[Any] | None = None
-    pairs: Any = Counted(read(data))
     if validating["validation"] is not None:
-        held_out = list(read([validating["validation"]]))
-    elif validating["validation_fraction"] is not None:
-        own, held_out = split(read(data), validating["validation_fraction"], seed=options["seed"])
-        pairs = Counted(own)
+        held_out = list(PairFiles([validating["validation"]], **fields, skipped=skipped))
+    elif pairs.fraction is not None:
+        held_out = list(pairs.others())
     made = EncoderDecoderModel.from_pretrained(model, dtype="float32")
     opened = AutoTokenizer.from_pretrained(tokenizer or model)
     _set_length(made, options["max_target_length"])

@@ -2,23 +2,10 @@
 
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from seqgraft.cli.console import misused
-
-
-class Counted:
-    """Pairs that are counted while they are read, once."""
-
-    def __init__(self, pairs: Any) -> None:
-        self.pairs, self.count = pairs, 0
-
-    def __iter__(self) -> Iterator[Any]:
-        for pair in self.pairs:
-            self.count += 1
-            yield pair
 
 
 def half_of(text: str) -> tuple[str, ...]:
@@ -49,10 +36,11 @@ def validation_of(flags: dict[str, Any], options: dict[str, Any]) -> Any:
         return None
     from seqgraft.training.validation import Validation
 
+    last = ("last", None) if options["average_checkpoints"] is not None else ("last",)
     return Validation(
         metrics=tuple(name.strip() for name in (flags["metrics"] or "").split(",") if name.strip()),
         every=flags["eval_steps"],
-        best=None if flags["best"] == "last" else flags["best"] or "loss",
+        best=None if flags["best"] in last else flags["best"] or "loss",
         patience=flags["patience"],
         pairs=flags["eval_pairs"],
         generation={"num_beams": flags["eval_beams"]},

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bisect
+import hashlib
 import itertools
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,25 @@ from seqgraft.text.pairing import PairTokenizer
 from seqgraft.text.tokenizer import Tokenizer
 from seqgraft.torch.loss import IGNORED
 from seqgraft.torch.model import EncoderDecoderModel
+from seqgraft.training import cache
 from seqgraft.training.ahead import ahead
-from seqgraft.training.pairs import Pair, Skipped
+from seqgraft.training.pairs import Pair, PairFiles, Skipped
 from seqgraft.training.special import end_ids, sides
 from seqgraft.training.store import Rows
 
 _CHUNK = 2000
+
+
+@dataclass(frozen=True)
+class _Framed:
+    """What becomes of a pair's ids: special ids, the most tokens of a side, and whether longer sources are cut."""
+
+    start: int | None
+    ends: list[int]
+    pad: int
+    most_source: int | None
+    most_target: int | None
+    cuts: bool
 
 
 class TokenizedPairs(Dataset[dict[str, Tensor]]):
@@ -41,10 +56,15 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         self.source_pad = source_pad
         self.cut_sources = self.cut_targets = 0
         """How many were longer than asked for."""
-        self.kept = array("q")
-        """Which of the pairs that came in these are, in order."""
-        self._lines = array("q")
-        self._files: list[tuple[int, str]] = []
+        self.read = 0
+        """How many pairs came in."""
+        self.kept: Any = array("q")
+        """Which of them these are, in order."""
+        self.lines: Any = array("q")
+        """Where each stands in its file; -1 where that is not known."""
+        self.files: list[tuple[int, str]] = []
+        """(the first pair of it, a file) of all files."""
+        self._digest: str | None = None
 
     @classmethod
     def make(
@@ -57,11 +77,13 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         max_target_length: int | None = None,
         skipped: Skipped | None = None,
         folder: Path | None = None,
+        cache_folder: Path | None = None,
     ) -> TokenizedPairs:
         """Tokenise pairs, each side with its own tokenizer; `pairs` is read once and need not fit in memory.
 
         A thread reads and tokenises, on all cores, while this one frames what it gave; ids beyond 64 MiB a side go to
-        a mapped file in `folder` (`store.Rows`).
+        a mapped file in `folder` (`store.Rows`). What is made of files (`PairFiles`) is kept in `cache_folder` and
+        taken from there the next time, as long as files, tokenizers and settings are the same (`cache`).
 
         Lengths count tokens, special ones included. What is longer than a maximum is cut, and a maximum is at most
         what the model has positions for; without one a source that is longer than those positions is bad. The special
@@ -70,15 +92,46 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
         Raises DataError for no pairs and, naming the place, for a bad one: without tokens on a side, or too long.
         With `skipped` bad pairs are counted there and left out.
         """
-        source, target = sides(tokenizer)
+        source, _ = sides(tokenizer)
         positions = decoder_spec(model.config.decoder).positions
         most_source = longest(longest_source(model.config.encoder), max_source_length, "max_source_length")
         most_target = longest(positions.longest if positions else None, max_target_length, "max_target_length")
-        start, ends = model.config.special("decoder_start_token_id"), end_ids(model)
-        pad = source.pad_token_id
-        made = cls(pad if pad is not None else 0, folder)
-        cuts = max_source_length is not None
-        number = -1
+        framed = _Framed(
+            start=model.config.special("decoder_start_token_id"),
+            ends=end_ids(model),
+            pad=source.pad_token_id if source.pad_token_id is not None else 0,
+            most_source=most_source,
+            most_target=most_target,
+            cuts=max_source_length is not None,
+        )
+        if not isinstance(pairs, PairFiles) or cache_folder is None:
+            return cls._made(pairs, tokenizer, framed, skipped, folder)
+        files = pairs
+        settings = {**vars(framed), "skips": skipped is not None}
+        name = cache.key(files, tokenizer, settings)
+
+        def make(left_out: Skipped | None) -> TokenizedPairs:
+            return cls._made(files.read(left_out), tokenizer, framed, left_out, folder)
+
+        if name is None:
+            return make(skipped)
+        made = cache.kept(cache_folder, name, skipped, make, lambda: cache.key(files, tokenizer, settings) == name)
+        files.count = made.read
+        return made
+
+    @classmethod
+    def _made(
+        cls,
+        pairs: Iterable[Pair | tuple[str, str]],
+        tokenizer: Tokenizer | PairTokenizer,
+        framed: _Framed,
+        skipped: Skipped | None,
+        folder: Path | None,
+    ) -> TokenizedPairs:
+        source, target = sides(tokenizer)
+        start, ends, cuts = framed.start, framed.ends, framed.cuts
+        most_source, most_target = framed.most_source, framed.most_target
+        made = cls(framed.pad, folder)
         texts: dict[str, Any] = {"padding": False, "return_attention_mask": False, "verbose": False}
 
         def tokenised() -> Iterator[tuple[list[Pair], list[list[int]], list[list[int]]]]:
@@ -96,7 +149,7 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
                     own[index] = ids
                 made.cut_sources += len(long)
             for pair, ids, written in zip(chunk, own, other, strict=True):
-                number += 1
+                made.read += 1
                 labels = made._framed(written, start, ends)
                 bad = _bad(pair, ids, labels, ends, None if cuts else most_source)
                 if bad is not None:
@@ -108,7 +161,7 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
                     made.cut_targets += 1
                     kept = _closing(labels, ends)
                     labels = [*labels[: most_target - kept], *labels[len(labels) - kept :]]
-                made.kept.append(number)
+                made.kept.append(made.read - 1)
                 made._note_place(pair.place)
                 made.sources.append(ids)
                 made.targets.append(labels)
@@ -127,17 +180,27 @@ class TokenizedPairs(Dataset[dict[str, Tensor]]):
             end = [labels.pop()]
         return labels + end
 
+    def digest(self) -> str:
+        """A hash of all ids, in their order."""
+        if self._digest is None:
+            found = hashlib.sha256()
+            for rows in (self.sources, self.targets):
+                for piece in rows.pieces():
+                    found.update(piece)
+            self._digest = found.hexdigest()[:16]
+        return self._digest
+
     def _note_place(self, place: str) -> None:
         file, _, line = place.rpartition(":")
         known = bool(file) and line.isdecimal()
-        if not self._files or self._files[-1][1] != file:
-            self._files.append((len(self._lines), file if known else ""))
-        self._lines.append(int(line) if known else -1)
+        if not self.files or self.files[-1][1] != file:
+            self.files.append((len(self.lines), file if known else ""))
+        self.lines.append(int(line) if known else -1)
 
     def place(self, index: int) -> str:
         """Where a pair stands, "file:line"; its number where it came without a place."""
-        file = self._files[bisect.bisect_right(self._files, index, key=lambda held: held[0]) - 1][1]
-        return f"{file}:{self._lines[index]}" if self._lines[index] >= 0 else f"pair {self.kept[index] + 1}"
+        file = self.files[bisect.bisect_right(self.files, index, key=lambda held: held[0]) - 1][1]
+        return f"{file}:{self.lines[index]}" if self.lines[index] >= 0 else f"pair {self.kept[index] + 1}"
 
     def some(self, indexes: Sequence[int]) -> TokenizedPairs:
         """These pairs alone, in this order."""

@@ -112,21 +112,12 @@ def identity(
     known = {name: value for name, value in settings.items() if name not in FREE}
     known |= {
         "pairs": len(data),
-        "tokens of the pairs": digest(data),
+        "tokens of the pairs": data.digest(),
         "processes": processes.world,
         "tensors of the model": hashlib.sha256("\n".join(shapes).encode()).hexdigest()[:16],
     }
     plain: dict[str, Any] = json.loads(json.dumps(known, default=str))
     return plain
-
-
-def digest(data: TokenizedPairs) -> str:
-    """A hash of all ids, in their order."""
-    found = hashlib.sha256()
-    for rows in (data.sources, data.targets):
-        for piece in rows.pieces():
-            found.update(piece)
-    return found.hexdigest()[:16]
 
 
 def placed(device: str) -> tuple[str, Any]:

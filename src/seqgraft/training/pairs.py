@@ -3,8 +3,10 @@
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from seqgraft.errors import ConfigurationError, DataError
@@ -41,6 +43,12 @@ class Skipped:
             self.count += 1
             if len(self.first) < 3:
                 self.first.append(str(error))
+
+    def merge(self, other: "Skipped") -> None:
+        """Count what another one has counted."""
+        with _COUNTING:
+            self.count += other.count
+            self.first = [*self.first, *other.first][:3]
 
     def __str__(self) -> str:
         more = [f"{self.count - len(self.first):,} more"] if self.count > len(self.first) else []
@@ -94,18 +102,83 @@ def split(pairs: Iterable[Pair], fraction: float, *, seed: int = 0) -> tuple[lis
     grows keeps the sides of what it had. Raises ConfigurationError unless 0 < fraction < 1, DataError for an empty
     side.
     """
-    if not 0 < fraction < 1:
-        raise ConfigurationError(f"The fraction to hold out must lie between 0 and 1, but is {fraction}.")
+    _check_fraction(fraction)
     sides: tuple[list[Pair], list[Pair]] = [], []
     for pair in pairs:
-        digest = hashlib.blake2b(f"{seed}\n{pair.source}".encode(), digest_size=8).digest()
-        sides[int.from_bytes(digest, "big") < fraction * 2**64].append(pair)
+        sides[_is_held_out(pair, fraction, seed)].append(pair)
     if not sides[0] or not sides[1]:
         raise DataError(
             f"A fraction of {fraction} must leave pairs on both sides, but leaves {len(sides[0])} to train on and "
             f"{len(sides[1])} to validate on."
         )
     return sides
+
+
+@dataclass
+class PairFiles:
+    """The pairs of files and datasets, one after the other, which can be gone through again.
+
+    With `fraction` one side of `split` alone: what is held out, or what is left; neither is kept in memory.
+    """
+
+    names: Sequence[str | os.PathLike[str]]
+    source_field: str | None = None
+    target_field: str | None = None
+    skipped: Skipped | None = None
+    """Where bad rows are counted, which are left out; None: they are errors."""
+    fraction: float | None = None
+    seed: int = 0
+    held_out: bool = False
+    count: int = 0
+    """Pairs that were given out the last time."""
+
+    def __post_init__(self) -> None:
+        if self.fraction is not None:
+            _check_fraction(self.fraction)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return self.read(self.skipped)
+
+    def read(self, skipped: Skipped | None) -> Iterator[Pair]:
+        """The pairs, with bad rows counted elsewhere."""
+        self.count = 0
+        for name in self.names:
+            for pair in read_pairs(
+                name, source_field=self.source_field, target_field=self.target_field, skipped=skipped
+            ):
+                if self.fraction is None or _is_held_out(pair, self.fraction, self.seed) == self.held_out:
+                    self.count += 1
+                    yield pair
+
+    def others(self) -> Iterator[Pair]:
+        """The other side of a split; bad rows are counted where this side is read. DataError when there are none."""
+        found = replace(self, held_out=not self.held_out).read(None if self.skipped is None else Skipped())
+        first = next(found, None)
+        if first is None:
+            raise DataError(
+                f"A fraction of {self.fraction} must leave pairs on both sides, but leaves none to "
+                f"{'train' if self.held_out else 'validate'} on."
+            )
+        return chain([first], found)
+
+    def signature(self) -> list[Any] | None:
+        """The files by place, size and time of their last change, and what is read of them; None for datasets."""
+        files = [Path(name).expanduser() for name in self.names]
+        if not all(path.is_file() for path in files):
+            return None
+        stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        said = [os.fspath(name) for name in self.names]  # as messages name them
+        return [stats, said, self.source_field, self.target_field, self.fraction, self.seed, self.held_out]
+
+
+def _check_fraction(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise ConfigurationError(f"The fraction to hold out must lie between 0 and 1, but is {fraction}.")
+
+
+def _is_held_out(pair: Pair, fraction: float, seed: int) -> bool:
+    digest = hashlib.blake2b(f"{seed}\n{pair.source}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < fraction * 2**64
 
 
 def _names(row: Mapping[str, Any], source: str | None, target: str | None, place: str) -> tuple[str, str]:

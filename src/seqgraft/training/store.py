@@ -31,10 +31,17 @@ class Rows:
     def __init__(self, folder: Path | None = None, most: int = _MOST) -> None:
         self._folder, self._most = folder, most
         self._recent = array("i")
-        self._ends = array("q", [0])
+        self._ends: Any = array("q", [0])
         self._file: IO[bytes] | None = None
         self._written = 0
         self._mapped: Ids | None = None
+
+    @classmethod
+    def of(cls, ids: Ids, ends: np.ndarray[Any, np.dtype[np.int64]]) -> Rows:
+        """Rows that lie in arrays already, mapped files for some; nothing is appended to them."""
+        made = cls()
+        made._ends, made._mapped = ends, ids
+        return made
 
     def append(self, ids: Sequence[int]) -> None:
         """Add one row."""
@@ -58,13 +65,18 @@ class Rows:
         return self._flat()[self._ends[index] : self._ends[index + 1]]
 
     def _flat(self) -> Ids:
+        if self._mapped is not None:
+            return self._mapped
         if self._file is None:
             return np.frombuffer(self._recent, np.int32)
-        if self._mapped is None:
-            self._spill(self._file)
-            self._file.flush()
-            self._mapped = np.memmap(self._file, np.int32, "r", shape=(self._written,))
+        self._spill(self._file)
+        self._file.flush()
+        self._mapped = np.memmap(self._file, np.int32, "r", shape=(self._written,))
         return self._mapped
+
+    def flat(self, what: str) -> Any:
+        """`ids` of all rows one after the other, or where each row `ends`."""
+        return self._flat() if what == "ids" else self._ends
 
     def pieces(self) -> Iterator[bytes]:
         """Everything, for a hash: the rows' ends, then the ids."""

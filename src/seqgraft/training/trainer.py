@@ -14,9 +14,17 @@ from seqgraft.text.tokenizer import Tokenizer
 from seqgraft.torch.foreign import check_writable
 from seqgraft.torch.model import EncoderDecoderModel
 from seqgraft.torch.pretrained import as_dtype
-from seqgraft.training import schedule
+from seqgraft.training import cache, schedule
 from seqgraft.training.adapters import Adapted, Lora
-from seqgraft.training.before import check_bounds, check_output, disk, freeze_waiting, preflight, widened
+from seqgraft.training.before import (
+    check_averaging,
+    check_bounds,
+    check_output,
+    disk,
+    freeze_waiting,
+    preflight,
+    widened,
+)
 from seqgraft.training.broken import NotFiniteError, explained
 from seqgraft.training.data import TokenizedPairs
 from seqgraft.training.groups import Line, Rate, assigned, table
@@ -54,11 +62,14 @@ def train(
     max_source_length: int | None = None,
     max_target_length: int | None = 128,
     skip_bad: bool | Skipped = False,
+    cache_dir: str | os.PathLike[str] | None = None,
     learning_rate: float = 5e-5,
     new_learning_rate: float | None = None,
     weight_decay: float = 0.01,
     warmup: float = 0.1,
     decay: Decay = "linear",
+    average_checkpoints: int | None = None,
+    average_every: int | None = None,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
     gradient_clip: float | None = 1.0,
@@ -105,9 +116,13 @@ def train(
             positions for, where a longer source is an error; a bound above those is lowered to them.
         skip_bad: leave pairs out, and count them (in the `Skipped` that is given), that have no tokens on a side or a
             source that is too long; and steps whose loss is no finite number.
+        cache_dir: where the tokens of files (`pairs.PairFiles`) are kept for the next training and for other
+            processes; None: in the user's caches (`cache.place`); "none": nowhere.
         learning_rate: of pretrained weights; `new_learning_rate` of the graft, the bridge and a fresh head (default:
             ten times as much).
         warmup: the share of the training in which the rate rises.
+        average_checkpoints: keep the mean of the weights after the last so many epochs, or after every
+            `average_every`-th step, the last weights among them (Vaswani et al. 2017); not with `validation.best`.
         freeze: patterns of canonical parameter names, `encoder.*` for one; `new` and `pretrained` mean all of those.
         rates: learning rates by such patterns, `decoder.*.cross_attention.*=1e-3` (see `groups.Rate`); the last one
             that matches a parameter counts.
@@ -152,6 +167,7 @@ def train(
     except ImportError as error:
         raise MissingExtraError("Training needs lightning: pip install 'seqgraft[train]'.") from error
     from seqgraft.training import checkpoints
+    from seqgraft.training.averaging import Averager
     from seqgraft.training.fitting import fit, identity, placed
     from seqgraft.training.module import Seq2SeqModule
     from seqgraft.training.progress import Bar, Meter
@@ -175,6 +191,7 @@ def train(
     as_dtype(save_dtype)
     schedule.check(warmup, decay)
     check_bounds(epochs=epochs, max_steps=max_steps, max_minutes=max_minutes, accumulate=accumulate)
+    check_averaging(average_checkpoints, average_every, validation.best if validation is not None else None)
     if precision not in ("float32", "bfloat16"):
         raise ConfigurationError(f"`precision` must be 'float32' or 'bfloat16', but is {precision!r}.")
     processes = Processes.asked(devices, nodes)
@@ -201,6 +218,7 @@ def train(
     skipped = skip_bad if isinstance(skip_bad, Skipped) else Skipped() if skip_bad else None
     cut: dict[str, Any] = {"max_source_length": max_source_length, "max_target_length": max_target_length}
     cut |= {"skipped": skipped, "folder": disk(output)}
+    cut |= {"cache_folder": None if str(cache_dir) == "none" else cache.place(cache_dir)}
     data = TokenizedPairs.make(train_pairs, model, tokenizer, **cut)
     held_out = [] if valid_pairs is None else [p if isinstance(p, Pair) else Pair(*p) for p in valid_pairs]
     valid = None if valid_pairs is None else TokenizedPairs.make(held_out, model, tokenizer, **cut)
@@ -255,10 +273,11 @@ def train(
     )
     meter, stopper = Meter(plan.waste()), Stopper()
     saver = [] if output is None or checkpoint_every is None else [checkpoints.Saver(output, checkpoint_every, known)]
-    watch: list[Any] = []
+    averager = None if average_checkpoints is None else Averager(average_checkpoints, average_every)
+    watch: list[Any] = [] if averager is None else [averager]
     validator = None
     if validation is not None and validation.asked and valid is not None:
-        validator = Validator(validation, tokenizer, valid, held_out)
+        validator = Validator(validation, tokenizer, valid, held_out, averager)
         watch.append(validator)
     if tensorboard is not None and rank() == 0:
         watch.append(Board(os.fspath(tensorboard), meter, validator))
@@ -315,7 +334,11 @@ def train(
         validation=[] if validator is None else validator.history,
         best=validator.best if validator is not None and validator.plan.best is not None else None,
         stopped_early=validator is not None and validator.stopped,
+        averaged=[] if averager is None else averager.averaged,
     )
+    if len(result.averaged) > 1:
+        steps_said = ", ".join(f"{step:,}" for step in result.averaged)
+        result.notes.append(f"The weights are the mean of those after steps {steps_said}.")
     if data.cut_sources or data.cut_targets:
         result.notes.append(f"Cut to the maximum: {data.cut_sources} sources and {data.cut_targets} targets.")
     if module.broken:
@@ -346,5 +369,5 @@ def _valid_loss(model: EncoderDecoderModel, valid: TokenizedPairs | None, valida
     return (kept or validator.history[-1])["loss"]
 
 
-_UNWRITTEN = {"output", "valid_pairs", "progress", "tensorboard", "about", "tell"}
+_UNWRITTEN = {"output", "cache_dir", "valid_pairs", "progress", "tensorboard", "about", "tell"}
 _SETTINGS = frozenset(train.__kwdefaults__ or {}) - _UNWRITTEN
