@@ -70,6 +70,18 @@ def check_bounds(**bounds: float | None) -> None:
             raise ConfigurationError(f"`{name}` must be above 0, but is {value}.")
 
 
+def check_averaging(checkpoints: int | None, every: int | None, best: str | None) -> None:
+    """Refuse impossible numbers of weights to average, and to keep the best ones as well."""
+    check_bounds(average_checkpoints=checkpoints, average_every=every)
+    if checkpoints is None and every is not None:
+        raise ConfigurationError("`average_every` needs `average_checkpoints`, the number of weights to average.")
+    if checkpoints is not None and best is not None:
+        raise ConfigurationError(
+            "`average_checkpoints` keeps the mean of the last weights, so the best ones cannot be kept: the figure "
+            f"`best` must be None (--best last), but is {best!r}."
+        )
+
+
 def check_output(folder: Path, tokenizer: Tokenizer | PairTokenizer) -> None:
     """Before hours of training, what would keep their result from being written."""
     if folder.exists() and not folder.is_dir():

@@ -15,6 +15,7 @@ CARD = "README.md"
 
 _PLAIN = ("learning_rate", "new_learning_rate", "warmup", "decay", "label_smoothing", "weight_decay", "adam_beta2")
 _MORE = ("epochs", "max_steps", "max_minutes", "tokens_per_batch", "rows_per_batch", "accumulate", "gradient_clip")
+_MEAN = ("average_checkpoints", "average_every")
 _LAST = ("max_source_length", "max_target_length", "freeze", "rates", "lora", "dropout", "precision", "seed")
 
 
@@ -98,7 +99,8 @@ def _recipe(settings: Mapping[str, Any], lines: Sequence[Line], about: Mapping[s
         out.append(f"`{recipe.name}`: {recipe.says} ({recipe.source}).\n")
     out += ["| parameters | how many | learning rate |", "| --- | ---: | ---: |"]
     out += [f"| {one.pattern} | {one.parameters:,} | {rate_of(one)} |" for one in lines]
-    held = [(name, settings[name]) for name in (*_PLAIN, *_MORE, *_LAST) if settings.get(name) not in (None, (), [])]
+    names = (*_PLAIN, *_MORE, *_MEAN, *_LAST)
+    held = [(name, settings[name]) for name in names if settings.get(name) not in (None, (), [])]
     out.append("\n" + ", ".join(f"{name} {json.dumps(value)}" for name, value in held))
     return "\n".join(out)
 

@@ -42,3 +42,5 @@ class TrainingResult:
     """The entry of `validation` whose weights were kept; None: the last weights were."""
     stopped_early: bool = False
     """Whether validations that were no better ended the training."""
+    averaged: list[int] = field(default_factory=list)
+    """The steps after which the weights were those that the kept ones are the mean of, where that was asked for."""

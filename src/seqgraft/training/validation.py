@@ -16,6 +16,7 @@ from seqgraft.evaluation.measures import LOWER_IS_BETTER, figures, measure, perp
 from seqgraft.text.pairing import PairTokenizer
 from seqgraft.text.tokenizer import Tokenizer
 from seqgraft.torch.model import EncoderDecoderModel
+from seqgraft.training.averaging import Averager
 from seqgraft.training.data import TokenizedPairs
 from seqgraft.training.metrics import generate_texts, pair_losses
 from seqgraft.training.pairs import Pair
@@ -111,7 +112,10 @@ class Validator(lightning.Callback):
         tokenizer: Tokenizer | PairTokenizer,
         data: TokenizedPairs,
         pairs: Sequence[Pair],
+        averager: Averager | None = None,
     ) -> None:
+        self.averager = averager
+        """Has put other weights in when the training ends; it stands before this among the callbacks."""
         self.plan, self.tokenizer, self.data, self.pairs = plan, tokenizer, data, pairs
         self.history: list[dict[str, float]] = []
         """`step`, `seconds` and the figures of every validation."""
@@ -144,8 +148,9 @@ class Validator(lightning.Callback):
             self._validate(trainer, pl_module)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """The last weights are candidates as well; then the best ones are put back."""
-        if trainer.global_step != self._step or not self.history:
+        """The last weights, or their mean, are candidates as well; then the best ones are put back."""
+        averaged = self.averager is not None and len(self.averager.averaged) > 1
+        if trainer.global_step != self._step or averaged or not self.history:
             self._validate(trainer, pl_module)
         if self.plan.best is not None and self._best:
             pl_module.put(self._best)
