@@ -1,9 +1,9 @@
 """How the originals name every parameter: `python -m tests.oracle.make names` in the oracle's environment.
 
-For each model type and class there is one tiny configuration, and for each parameter of the Flax or TensorFlow class its
-shape, and the PyTorch tensor that holds the same values: found by loading random weights through the originals' own
-conversion and comparing values, so that the listing says nothing that was not seen. `turned` is whether the matrix is
-transposed; a parameter without such a tensor (a pooler, a buffer) has None.
+For each model type and class there is one tiny configuration, and for each parameter of the Flax or TensorFlow class
+its shape, the PyTorch tensors that hold the same values, and how these lie in it ("same", "turned"). They are found by
+loading random weights through the originals' own conversion and comparing values, so that the listing says nothing
+that was not seen. A parameter without such a tensor (a pooler, an idle bias) has none.
 """
 
 import importlib

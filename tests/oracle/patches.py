@@ -1,9 +1,9 @@
-"""What is mended in the originals before they serve as oracles, each with its reason. Only `make oracle` imports this."""
+"""What is mended in the originals before they serve as oracles, each with its reason (`make oracle`)."""
 
 import inspect
 from typing import Any
 
-COUNTED = ("roberta", "xlm-roberta", "camembert")
+COUNTED = ("roberta", "xlm-roberta", "camembert", "roberta-prelayernorm")
 """Families whose positions count the tokens that are no padding, from the padding's id on."""
 
 
@@ -22,8 +22,8 @@ def mend_flax() -> None:
       that the table does not have are read as NaN, and `generate` gives padding alone. Here they go by name.
     - Encoders of ELECTRA's kind must be given token types, ALBERT's and BERT's too outside their own model class, and
       the pair gives none; DistilBERT takes no positions and is given them. Here each gets what it takes: types are 0.
-    - The pair numbers the positions 0, 1, 2, ... for every family; RoBERTa's count from its padding's id, of tokens that
-      are no padding, and the PyTorch pair does so. Here too, in both halves, cached steps included.
+    - The pair numbers the positions 0, 1, 2, ... for every family; RoBERTa's count the tokens that are no padding, from
+      the padding's id on, and the PyTorch pair does so. Here too, in both halves, cached steps included.
     """
     from transformers.modeling_flax_outputs import FlaxSeq2SeqLMOutput
     from transformers.models.encoder_decoder import modeling_flax_encoder_decoder as theirs

@@ -1,10 +1,18 @@
-"""Stored expectations: files in `expected/`, each with what made it. Read everywhere, written by `make oracle`."""
+"""Stored expectations: files in `expected/`, each with what made it. Read everywhere, written by `make oracle`.
+
+A file is JSON, packed, or a zip archive of it and of arrays and files.
+"""
 
 import gzip
 import hashlib
+import io
 import json
+import zipfile
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 HERE = Path(__file__).parent
 EXPECTED = HERE / "expected"
@@ -13,6 +21,9 @@ COMMAND = "make oracle"
 
 MAKERS = {
     "names": ("names.py", "patches.py"),
+    "computed": ("cases.py", "originals.py", "patches.py"),
+    "files": ("cases.py", "files.py", "patches.py"),
+    "opened": ("cases.py", "opened.py", "written.py", "patches.py"),
 }
 """Kind of figures -> the files that decide them, beside `constraints.txt`."""
 
@@ -25,21 +36,82 @@ def digest(kind: str) -> str:
     return together.hexdigest()
 
 
-def write(kind: str, name: str, held: dict[str, Any], versions: dict[str, str]) -> Path:
+def write(
+    kind: str,
+    name: str,
+    held: dict[str, Any],
+    versions: dict[str, str],
+    arrays: dict[str, np.ndarray] | None = None,
+    files: dict[str, bytes] | None = None,
+) -> Path:
     """One file, the same bytes for the same figures."""
     EXPECTED.mkdir(exist_ok=True)
-    path = EXPECTED / f"{name}.json.gz"
     about = {"kind": kind, "command": COMMAND, "versions": versions, "inputs": digest(kind)}
-    text = json.dumps({"about": about, "held": held}, separators=(",", ":"), sort_keys=True)
-    path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+    text = json.dumps({"about": about, "held": held}, separators=(",", ":"), sort_keys=True).encode()
+    if not arrays and not files:
+        path = EXPECTED / f"{name}.json.gz"
+        path.write_bytes(gzip.compress(text, 9, mtime=0))
+        return path
+    path = EXPECTED / f"{name}.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr(zipfile.ZipInfo("held.json"), text, zipfile.ZIP_LZMA)
+        for key, array in sorted((arrays or {}).items()):
+            packed = io.BytesIO()
+            np.save(packed, array)
+            archive.writestr(zipfile.ZipInfo(f"arrays/{key}.npy"), packed.getvalue(), zipfile.ZIP_LZMA)
+        for key, content in sorted((files or {}).items()):
+            archive.writestr(zipfile.ZipInfo(f"files/{key}"), content, zipfile.ZIP_LZMA)
     return path
+
+
+@cache
+def load(path: Path) -> dict[str, Any]:
+    """A whole file's JSON: `about` and `held`."""
+    if path.suffix == ".gz":
+        return json.loads(gzip.decompress(path.read_bytes()))  # type: ignore[no-any-return]
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("held.json"))  # type: ignore[no-any-return]
+
+
+def all_stored() -> list[Path]:
+    """Every file of figures."""
+    return sorted(path for path in EXPECTED.iterdir() if path.suffix in (".gz", ".zip"))
+
+
+def fresh(kind: str, name: str) -> bool:
+    """Whether figures of this name are there, made from today's inputs."""
+    held = [path for path in all_stored() if path.name.rpartition(".json.gz")[0] == name or path.stem == name]
+    return bool(held) and load(held[0])["about"]["inputs"] == digest(kind)
 
 
 def read(name: str) -> dict[str, Any]:
     """What is held under a name."""
-    return load(EXPECTED / f"{name}.json.gz")["held"]  # type: ignore[no-any-return]
+    packed = EXPECTED / f"{name}.json.gz"
+    return load(packed if packed.exists() else EXPECTED / f"{name}.zip")["held"]  # type: ignore[no-any-return]
 
 
-def load(path: Path) -> dict[str, Any]:
-    """A whole file: `about` and `held`."""
-    return json.loads(gzip.decompress(path.read_bytes()))  # type: ignore[no-any-return]
+@cache
+def arrays(name: str) -> dict[str, np.ndarray]:
+    """The arrays under a name."""
+    with zipfile.ZipFile(EXPECTED / f"{name}.zip") as archive:
+        inside = [one for one in archive.namelist() if one.startswith("arrays/")]
+        return {
+            one.removeprefix("arrays/").removesuffix(".npy"): np.load(io.BytesIO(archive.read(one))) for one in inside
+        }
+
+
+def kinds(path: Path) -> list[str]:
+    """The kinds of files in an archive."""
+    with zipfile.ZipFile(path) as archive:
+        return sorted({one.split("/")[1] for one in archive.namelist() if one.startswith("files/")})
+
+
+def unpack(name: str, kind: str, where: Path) -> Path:
+    """The files under a name whose path begins with `kind/`, put into a folder."""
+    start = f"files/{kind}/"
+    where.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(EXPECTED / f"{name}.zip") as archive:
+        for one in archive.namelist():
+            if one.startswith(start):
+                (where / one.removeprefix(start)).write_bytes(archive.read(one))
+    return where
