@@ -85,9 +85,9 @@ class CausalDecoding(Stack):
         """Append ids [rows, new]; logits [rows, vocabulary] of the last of them."""
         if state.plan is not None and (logits := self._static(ids, state, state.plan)) is not None:
             return Step(logits), state
+        if ids.shape[1] == 1 and self._straight(state):
+            return Step(self._next(ids, state)), state
         with applied(state.prepared):
-            if ids.shape[1] == 1 and self._straight(state):
-                return Step(self.logits(self._next(ids, state))), state
             record = Record.asked(state.states_asked, state.attentions_asked)
             states = self._through(ids, state, record)
             logits = self.logits(states[:, -1])
@@ -120,16 +120,28 @@ class CausalDecoding(Stack):
         return not (first or asked or state.prepared is None or self.spec.streams or self.spec.prefix)
 
     def _next(self, ids: Tensor, state: DecodingState) -> Tensor:
-        """ids [rows, 1] -> states [rows, width]: what `states` computes, without its detours."""
+        """ids [rows, 1] -> logits [rows, vocabulary]: what `states` and `logits` compute, without their detours."""
         cache, prepared = state.cache, state.prepared
         state.rows = len(ids)
         self._lengthen(state, 1)
         past = cache.get_seq_length()
         look = cache.seats.advance(1) if cache.seats is not None else None
-        x = self._embed(ids, None, state.mask, None, None, past, look=look)
-        geometry = self._geometry(x, state.mask, None, past, look)
-        steps = prepared.steps if prepared else ()
-        return self._each(x, geometry, steps, cache.layers, cache.remembered, state.memory_view)
+        if prepared is not None and prepared.straight is not None and self._even(state, past, look):
+            view = View() if look is None else View(look.bias(None))
+            return prepared.straight(ids, past, view, cache, state.memory_view)
+        with applied(prepared):
+            x = self._embed(ids, None, state.mask, None, None, past, look=look)
+            geometry = self._geometry(x, state.mask, None, past, look)
+            steps = prepared.steps if prepared else ()
+            states = self._each(x, geometry, steps, cache.layers, cache.remembered, state.memory_view)
+            return self.logits(states)
+
+    def _even(self, state: DecodingState, past: int, look: Look | None) -> bool:
+        """Whether all rows are at one place, which their table of positions has, and see all that is theirs."""
+        spec = self.spec.positions
+        if state.mask is not None or (spec is not None and past >= spec.longest):
+            return False
+        return look is None or (look.place is not None and (look.pads is None or spec is None or spec.counted == "all"))
 
     def _static(self, ids: Tensor, state: DecodingState, plan: Plan) -> Tensor | None:
         """ids [rows, 1] -> logits [rows, vocabulary] by a step of fixed shapes; None when it is none."""

@@ -33,10 +33,12 @@ class Head(nn.Module):
     def before_output(self, states: Tensor) -> Tensor:
         """states [..., width] -> what the last linear map reads."""
         if self.spec.transform is not None and self.dense is not None:
-            fast = self.fast
-            states = product(self.dense, states) if fast is None else fast["dense"](states)
-            if self.spec.transform.activation is not None:
-                states = activate(self.spec.transform.activation, states)
+            fast, activation = self.fast, self.spec.transform.activation
+            if fast is not None:  # prepared with its activation
+                states = fast["dense"](states)
+            else:
+                states = product(self.dense, states)
+                states = states if activation is None else activate(activation, states)
             if self.norm is not None:
                 states = self.norm(states)
         if self.spec.scale != 1.0:

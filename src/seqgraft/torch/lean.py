@@ -84,8 +84,8 @@ def _known(attention: Attention) -> bool:
 def _block(layer: Layer, name: str, inner: Block, gate: Tensor | None) -> Block:
     """x and what `inner` adds to it, with the block's norms where the layer's order has them."""
     order, scale = layer.spec.order, layer.spec.residual_scale
-    own = _norm(getattr(layer, f"{name}_norm"))
-    last = _norm(getattr(layer, f"{name}_post_norm")) if order == "sandwich" else own
+    own = plain_norm(getattr(layer, f"{name}_norm"))
+    last = plain_norm(getattr(layer, f"{name}_post_norm")) if order == "sandwich" else own
     times = (1.0 if gate is None else torch.tanh(gate.detach())) * scale
     if gate is None and scale == 1.0:
         if order == "post":
@@ -104,8 +104,8 @@ def _block(layer: Layer, name: str, inner: Block, gate: Tensor | None) -> Block:
 
 
 def _parallel(layer: Layer, attended: Block, fed: Block) -> Step:
-    before = _norm(layer.self_attention_norm)
-    other = None if layer.spec.one_norm else _norm(layer.feed_forward_norm)
+    before = plain_norm(layer.self_attention_norm)
+    other = None if layer.spec.one_norm else plain_norm(layer.feed_forward_norm)
     scale = layer.spec.residual_scale
 
     def step(
@@ -119,7 +119,8 @@ def _parallel(layer: Layer, attended: Block, fed: Block) -> Step:
     return step
 
 
-def _norm(norm: Norm | None) -> Block:
+def plain_norm(norm: Norm | None) -> Block:
+    """The norm as a function, without what a module's call costs; of None, the identity."""
     if norm is None:
         return lambda x: x
     spec, shape = norm.spec, list(norm.shape)

@@ -22,6 +22,7 @@ from seqgraft.torch.lean import Step, lean
 from seqgraft.torch.product import Linear, fused, preparable, prepared, watched
 from seqgraft.torch.residence import Residence
 from seqgraft.torch.stack import Stack
+from seqgraft.torch.straight import Straight, straight
 
 if TYPE_CHECKING:
     from seqgraft.torch.static_step import Fixed
@@ -36,6 +37,8 @@ class Prepared:
     signature: tuple[tuple[int, ...], ...]
     maps: dict[nn.Module, dict[str, Linear]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    straight: Straight | None = None
+    """The whole stack's, where it is plain."""
     watched: bool = False
     """Whether somebody hooked a module, or put another forward in its place, and so wants it called."""
     fixed: "list[Fixed]" = field(default_factory=list)
@@ -85,6 +88,7 @@ def _made(stack: Stack, rows: int, signature: tuple[tuple[int, ...], ...]) -> Pr
                     files.let_go(parameter)
     held.watched = any(map(watched, stack.modules()))
     held.steps = [lean(cast("Layer", layer), held.maps) for layer in stack.layers]
+    held.straight = None if held.watched else straight(stack, held.maps, held.steps)
     return held
 
 
@@ -135,4 +139,6 @@ def _maps(module: Holder, rows: int) -> dict[str, Linear]:
     if isinstance(module, FeedForward) and module.gate is None:
         name = module.spec.activation
         maps["activated"] = fused(maps.pop("up"), name, lambda x: activate(name, x))
+    if isinstance(module, Head) and module.spec.transform is not None and (own := module.spec.transform.activation):
+        maps["dense"] = fused(maps["dense"], own, lambda x: activate(own, x))
     return maps

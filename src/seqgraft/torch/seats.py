@@ -28,6 +28,8 @@ class Look:
     """The place of each slot in its text, [sources, slots]."""
     pads: Tensor | None
     """How many tokens before them are padding, [rows, 1]."""
+    place: int | None = None
+    """Of the one new token of every row, where it is the same and the host knows it."""
 
     @cached_property
     def distance(self) -> Tensor:
@@ -61,7 +63,8 @@ class Seats:
         self._keys = torch.arange(size, device=like.device).repeat(sources, 1)
         self._shade = like.new_full((sources, each, size), self._hidden)
         self._shade[:, :, :used] = 0.0 if mask is None else (mask[:, None] == 0).to(like.dtype) * self._hidden
-        self._next = torch.full((sources, each), used, device=like.device)
+        self._next: Tensor | None = None
+        """The place of each row's next token [sources, each]; None while it is `longest` for all of them."""
         pads = None if mask is None else (mask == 0).sum(-1)
         self._pads = pads[:, None].expand(sources, each) if pads is not None else None
         self._alone = torch.full((each, each), self._hidden, dtype=like.dtype, device=like.device)
@@ -75,8 +78,15 @@ class Seats:
         start, end = self.used, self.used + new
         if self.each > 1 and time > 1:
             raise ValueError("Rows that share their slots go on one token at a time.")
-        steps = torch.arange(time, device=self._next.device)
-        places = self._next[..., None] + steps  # [sources, each, time]
+        pads = None if self._pads is None else self._pads.reshape(-1, 1)
+        if time == 1 and self._next is None:
+            place, self.used, self.longest = self.longest, end, self.longest + 1
+            places = self._keys.narrow(1, start, new).fill_(place).reshape(-1, 1)
+            self._shade.narrow(2, start, new).copy_(self._alone)
+            return Look(places, self._shade.narrow(2, 0, end), self._keys.narrow(1, 0, end), pads, place)
+        following = self._following()
+        steps = torch.arange(time, device=following.device)
+        places = following[..., None] + steps  # [sources, each, time]
         self._keys[:, start:end] = places.flatten(1)
         if time == 1:
             self._shade[:, :, start:end] = self._alone
@@ -86,10 +96,15 @@ class Seats:
             later = self._shade.new_full((time, time), self._hidden).triu(1)
             shade = self._shade[:, :, :end].repeat(1, time, 1)
             shade[:, :, start:] = later
-        self.used, self._next = end, self._next + time
+        self.used, self._next = end, None if self._next is None else self._next + time
         self.longest += time
-        pads = None if self._pads is None else self._pads.reshape(-1, 1)
         return Look(places.flatten(0, 1), shade, self._keys[:, :end], pads)
+
+    def _following(self) -> Tensor:
+        """The place of each row's next token, [sources, each]."""
+        if self._next is not None:
+            return self._next
+        return torch.full((len(self._keys), self.each), self.longest, device=self._keys.device)
 
     def _room(self, new: int) -> None:
         size = self._keys.shape[1]
@@ -104,11 +119,12 @@ class Seats:
         parents = rows.view(-1, self.each) % self.each
         index = parents[..., None].expand(-1, -1, self.used)
         self._shade[:, :, : self.used] = self._shade[:, :, : self.used].gather(1, index)
-        self._next = self._next.gather(1, parents)
+        if self._next is not None:
+            self._next = self._next.gather(1, parents)
 
     def forget(self, counts: Tensor) -> None:
         """Row r takes back its last counts[r] tokens, [rows]."""
-        self._next = self._next - counts.view(-1, self.each)
+        self._next = self._following() - counts.view(-1, self.each)
         gone = self._keys[:, None, : self.used] >= self._next[..., None]
         self._shade[:, :, : self.used].masked_fill_(gone, self._hidden)
         self.longest = int(self._next.max())
@@ -138,7 +154,7 @@ class Seats:
     def table(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """The place of each slot in use [sources, used], what is added to its scores [sources, each, used], the place
         of each row's next token and how many tokens before it are padding, both [sources, each]."""
-        return self._keys[:, : self.used], self._shade[:, :, : self.used], self._next, self._pads
+        return self._keys[:, : self.used], self._shade[:, :, : self.used], self._following(), self._pads
 
     def take_over(self, keys: Tensor, shade: Tensor, following: Tensor) -> None:
         """Go on with a copy of the table that somebody else led, shaped as `table` gives it; `longest` stays."""
@@ -150,7 +166,9 @@ class Seats:
 
     def keep(self, sources: Tensor) -> None:
         """Only these sources [left] remain."""
-        self._keys, self._shade, self._next = self._keys[sources], self._shade[sources], self._next[sources]
-        self.longest = int(self._next.max())
+        self._keys, self._shade = self._keys[sources], self._shade[sources]
+        if self._next is not None:
+            self._next = self._next[sources]
+            self.longest = int(self._next.max())
         if self._pads is not None:
             self._pads = self._pads[sources]
