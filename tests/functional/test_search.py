@@ -5,7 +5,7 @@ import pytest
 
 from ..generation import oracle
 from .numpy_ops import NumpyOps
-from .toys import check, random_options, run, settings_of
+from .toys import check, random_options, run, settings_of, table_of
 
 SEEDS = 240
 
@@ -14,7 +14,7 @@ SEEDS = 240
 def test_random_settings(part: int) -> None:
     for seed in range(part, SEEDS, 6):
         vocabulary, o, settings = random_options(seed)
-        table = oracle.table(seed, 3, vocabulary)
+        table = table_of(seed, vocabulary)
         check(run(NumpyOps(), table, settings, [o.prompt] * 3), table, o)
 
 
@@ -23,7 +23,7 @@ def test_the_settings_are_of_all_kinds() -> None:
     lengths, changed = set(), set()
     for seed in range(80):
         vocabulary, o, settings = random_options(seed)
-        table = oracle.table(seed, 3, vocabulary)
+        table = table_of(seed, vocabulary)
         found = run(NumpyOps(), table, settings, [o.prompt] * 3)
         lengths |= {(o.max_length, int(length)) for length in found.lengths}
         for name, off in {

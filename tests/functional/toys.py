@@ -16,7 +16,7 @@ from ..generation import oracle
 def run(ops: Ops, table: Any, settings: Settings, prompt: Any, key: Any = None, **given: Any) -> Found:
     """The search over table [sources, token before last, last token, vocabulary], after prompt [sources, time]."""
     sources, vocabulary = table.shape[0], table.shape[-1]
-    rows_of_table = ops.array(np.reshape(table, (-1, vocabulary)), "float32")
+    rows_of_table = ops.reshape(ops.array(table, "float32"), (-1, vocabulary))
 
     def step(tokens: Any, past: Any, carried: Any) -> Any:
         if isinstance(past, int):
@@ -67,6 +67,13 @@ def random_options(seed: int) -> tuple[int, Any, Settings]:
     if r.random() < 0.2:
         o.forced_eos_token_id = 2
     return vocabulary, o, settings_of(o)
+
+
+def table_of(seed: int, vocabulary: int) -> Any:
+    """The oracle's table of three sources, with end tokens so likely that rows end at many places."""
+    made = oracle.table(seed, 3, vocabulary)
+    made[..., [2, 5, 7]] += 1.5
+    return made
 
 
 def settings_of(o: Any, **more: Any) -> Settings:
