@@ -1,0 +1,1 @@
+"""Quality on real data: a published figure from scratch, and what warm-starting gives (`docs/quality.md`)."""
