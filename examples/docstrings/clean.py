@@ -34,16 +34,22 @@ def pair_of(docstring: str) -> tuple[str, str] | None:
     and what stands under headings such as "Returns" or "See Also" are left out.
     """
     paragraphs = _paragraphs(docstring)
-    if len(paragraphs) < 2:
-        return None
-    summary = plain(" ".join(paragraphs[0]))
-    if not (SUMMARY_WORDS[0] <= len(summary.split()) <= SUMMARY_WORDS[1]) or not _is_summary(paragraphs[0], summary):
+    summary = summary_of(docstring) if len(paragraphs) > 1 else None
+    if summary is None:
         return None
     body = " ".join(prose for prose in map(plain, _prose(paragraphs[1:])) if prose)
     words = body.split()
     if len(words) < BODY_WORDS[0] or not is_prose(body) or normal(summary) in normal(body):
         return None
     return " ".join(words[: BODY_WORDS[1]]), summary
+
+
+def summary_of(docstring: str) -> str | None:
+    """The first paragraph of a cleaned docstring as plain prose, or None when it is none or no single line's worth."""
+    paragraphs = _paragraphs(docstring)
+    summary = plain(" ".join(paragraphs[0])) if paragraphs else ""
+    fits = SUMMARY_WORDS[0] <= len(summary.split()) <= SUMMARY_WORDS[1]
+    return summary if fits and _is_summary(paragraphs[0], summary) else None
 
 
 def plain(text: str) -> str:

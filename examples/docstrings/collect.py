@@ -122,13 +122,13 @@ def split(pairs: list[Docstring]) -> tuple[list[Docstring], list[Docstring]]:
     Which side a module is on depends on its name alone, the same on every machine; where that would hold none of
     several modules out, the one that comes nearest is.
     """
-    modules = sorted({pair.module for pair in pairs}, key=_share)
-    held = {module for module in modules if _share(module) < HELD_OUT} or set(modules[: len(modules) > 1])
+    modules = sorted({pair.module for pair in pairs}, key=share)
+    held = {module for module in modules if share(module) < HELD_OUT} or set(modules[: len(modules) > 1])
     train = [pair for pair in pairs if pair.module not in held]
     return train, [pair for pair in pairs if pair.module in held]
 
 
-def _share(module: str) -> float:
+def share(module: str) -> float:
     return int(digest("split " + module)[:8], 16) / 16**8
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from examples.docstrings.code import Pair
 from examples.docstrings.collect import Docstring
 from seqgraft import EncoderDecoderModel
 from seqgraft.training.data import TokenizedPairs
@@ -60,7 +61,7 @@ def table(rows: dict[str, Scores], count: int) -> Table:
     return shown
 
 
-def examples(console: Console, pairs: Sequence[Docstring], made: Sequence[str]) -> None:
+def examples(console: Console, pairs: Sequence[Docstring | Pair], made: Sequence[str]) -> None:
     """Source (shortened), reference and the model's text."""
     for pair, text in zip(pairs, made, strict=True):
         console.print(f"\nsource     {shorten(pair.source)}", style="dim", highlight=False, markup=False)
@@ -69,5 +70,6 @@ def examples(console: Console, pairs: Sequence[Docstring], made: Sequence[str]) 
 
 
 def shorten(text: str, length: int = 160) -> str:
-    """The beginning of a text, cut between words."""
+    """The beginning of a text on one line, cut between words."""
+    text = " ".join(text.split())
     return text if len(text) <= length else text[:length].rpartition(" ")[0] + " ..."
