@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -144,14 +143,13 @@ def _examined(
     from seqgraft.pipelines.device import as_device
     from seqgraft.text import AutoTokenizer
     from seqgraft.torch.model import EncoderDecoderModel
-    from seqgraft.training.adapters import FOLDER, take_in
+    from seqgraft.training.adapters import take_in_own
     from seqgraft.training.examine import examine
 
     device = as_device(running["device"])
     made = EncoderDecoderModel.from_pretrained(model, dtype=running["dtype"])
-    adapter = Path(model).expanduser() / FOLDER
-    if adapter.is_dir():
-        take_in(made, adapter)
+    adapter = take_in_own(made, model)
+    if adapter is not None:
         note(f"The adapters of {adapter} are in the weights.")
     tokenizer = AutoTokenizer.from_pretrained(running["tokenizer"] or model)
     with stderr.status(f"{model}: generating from {len(pairs):,} sources"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, Literal
 from torch import nn
 
 from seqgraft.errors import ConfigurationError, MissingExtraError
+from seqgraft.folders import Origin, find
 from seqgraft.torch.model import EncoderDecoderModel
 from seqgraft.training.groups import is_new
 
@@ -99,6 +101,20 @@ class Adapted:
     def take_back(self, folder: Path) -> None:
         """Add written adapters to the weights of the model that they were taken out of."""
         take_in(self.model, folder)
+
+
+def take_in_own(
+    model: EncoderDecoderModel, source: str | os.PathLike[str], origin: Origin | None = None
+) -> Path | None:
+    """Add the adapters that a folder or hub repository keeps beside its weights; returns where they are, if there.
+
+    Raises MissingExtraError when there are adapters and no peft, since the weights alone are another model.
+    """
+    found = [find(source, f"{FOLDER}/{name}", origin) for name in ("adapter_config.json", "adapter_model.safetensors")]
+    if found[0] is None or found[1] is None:
+        return None
+    take_in(model, found[0].parent)
+    return found[0].parent
 
 
 def take_in(model: EncoderDecoderModel, folder: Path) -> None:

@@ -51,8 +51,8 @@ def text(
 
 
 _ADAPTER = (
-    'The adapters are in `adapter/` and not in the weights: `peft.PeftModel.from_pretrained(model, "adapter")` puts '
-    "them in."
+    "The adapters are in `adapter/` and not in the weights. `pipeline` and `seqgraft` add them (with peft); in Python "
+    '`peft.PeftModel.from_pretrained(model, "adapter")` does.'
 )
 
 
