@@ -7,6 +7,9 @@ from torch import Tensor
 
 from seqgraft.torch.seats import Seats
 
+_FIRST = 64
+"""Slots that a cache begins with: memory that nothing is written to yet costs nothing, and moving it does."""
+
 
 class LayerCache:
     """One layer's keys and values, [2, sources, groups, capacity, head_width]; room is doubled when it runs out.
@@ -85,7 +88,7 @@ class LayerCache:
         least = self.length + new
         if self._store is not None and least <= self._store.shape[3]:
             return self._store
-        size = max(least, 2 * self.length, 16)
+        size = max(least, 2 * self.length, _FIRST)
         old = torch.stack(self._kept) if self._kept is not None else self._store
         self._store = like.new_empty((2, *like.shape[:2], size, like.shape[3]))
         self._spare = self._kept = None

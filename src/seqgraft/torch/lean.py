@@ -17,7 +17,7 @@ from seqgraft.torch.cache import LayerCache
 from seqgraft.torch.feed_forward import FeedForward
 from seqgraft.torch.layers import Layer
 from seqgraft.torch.norm import Norm
-from seqgraft.torch.product import Linear, watched
+from seqgraft.torch.product import Linear, Packed, watched
 from seqgraft.torch.rotary import Rotation
 
 Kept = tuple[Tensor, Tensor]
@@ -41,11 +41,12 @@ def lean(layer: Layer, maps: dict[nn.Module, Maps]) -> Step:
     fed = _feed_forward(forward, maps[forward]) if isinstance(forward, FeedForward) else forward
     if layer.spec.order == "parallel":
         return _parallel(layer, attended, fed)
-    first = _block(layer, "self_attention", attended, None)
-    third = _block(layer, "feed_forward", fed, None)
+    first = _block(layer, "self_attention", attended, None, _sum(maps[own]["output"]))
+    third = _block(layer, "feed_forward", fed, None, _sum(maps[forward]["down"] if forward in maps else None))
     second = None
     if cross is not None:
-        second = _block(layer, "cross_attention", _cross_attention(cross, maps[cross]), cross.gate)
+        looked = _cross_attention(cross, maps[cross])
+        second = _block(layer, "cross_attention", looked, cross.gate, _sum(maps[cross]["output"]))
 
     def step(
         x: Tensor, view: View, turn: Rotation | None, cache: LayerCache, memory: Kept | None, memory_view: View
@@ -81,7 +82,14 @@ def _known(attention: Attention) -> bool:
     return not (attention.eager or spec.relative or spec.disentangled or spec.sparse or attention.everywhere)
 
 
-def _block(layer: Layer, name: str, inner: Block, gate: Tensor | None) -> Block:
+def _sum(last: Linear | None) -> Callable[[Tensor, Tensor], Tensor]:
+    """(what a block gives, x) -> their sum; in place where the block's last map is one that makes a new float32."""
+    return Tensor.add_ if isinstance(last, Packed) else Tensor.add
+
+
+def _block(
+    layer: Layer, name: str, inner: Block, gate: Tensor | None, add: Callable[[Tensor, Tensor], Tensor]
+) -> Block:
     """x and what `inner` adds to it, with the block's norms where the layer's order has them."""
     order, scale = layer.spec.order, layer.spec.residual_scale
     own = plain_norm(getattr(layer, f"{name}_norm"))
@@ -89,9 +97,9 @@ def _block(layer: Layer, name: str, inner: Block, gate: Tensor | None) -> Block:
     times = (1.0 if gate is None else torch.tanh(gate.detach())) * scale
     if gate is None and scale == 1.0:
         if order == "post":
-            return lambda x, *more: last(x + inner(x, *more))
+            return lambda x, *more: last(add(inner(x, *more), x))
         if order == "pre":
-            return lambda x, *more: x + inner(own(x), *more)
+            return lambda x, *more: add(inner(own(x), *more), x)
 
     def run(x: Tensor, *more: object) -> Tensor:
         out = inner(x if order in ("post", "after") else own(x), *more)

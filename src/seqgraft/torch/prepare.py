@@ -15,7 +15,7 @@ from torch import nn
 
 from seqgraft.torch.attention import Attention
 from seqgraft.torch.feed_forward import FeedForward, activate
-from seqgraft.torch.glance import glance
+from seqgraft.torch.glance import Glance
 from seqgraft.torch.head import Head
 from seqgraft.torch.layers import Layer
 from seqgraft.torch.lean import Step, lean
@@ -35,6 +35,9 @@ class Prepared:
     """The maps of one stack and the steps of its layers, and the state of the parameters that they were made of."""
 
     signature: tuple[tuple[int, ...], ...]
+    glance: Glance
+    seen: int
+    """What the weights looked like."""
     maps: dict[nn.Module, dict[str, Linear]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     straight: Straight | None = None
@@ -64,7 +67,8 @@ def prepare(stack: Stack, rows: int = _ROWS) -> Prepared:
     with _lock:
         now = _signature(stack)
         held = _kept.get(stack)
-        if held is None or held.signature != now:
+        # Only where all weights are where they were may they be looked at again.
+        if held is None or held.signature != now or held.glance() != held.seen:
             _kept.pop(stack, None)
             held = _kept[stack] = _made(stack, rows, now)
         return held
@@ -77,7 +81,8 @@ def dropped(stack: Stack) -> None:
 
 
 def _made(stack: Stack, rows: int, signature: tuple[tuple[int, ...], ...]) -> Prepared:
-    held = Prepared(signature)
+    look = Glance(stack.parameters())
+    held = Prepared(signature, look, look())
     files = Residence()
     for module in stack.modules():
         if isinstance(module, (Attention, FeedForward, Head)):
@@ -115,12 +120,12 @@ def applied(held: Prepared | None) -> Iterator[None]:
 def _signature(stack: Stack) -> tuple[tuple[int, ...], ...]:
     """Changes whenever a parameter is replaced, moved or written to, or a module is replaced, hooked or wrapped.
 
-    Of writes that torch does not count (`glance`), those that leave both ends of a weight as they were are missed.
+    Of writes that torch does not count (`glance.py`), those that leave both ends of a weight as they were are missed.
     """
-    parameters = list(stack.parameters())
+    modules = list(stack.modules())
+    parameters = [p for module in modules for p in module._parameters.values() if p is not None]
     tensors = tuple((id(p), p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters)
-    modules = tuple((id(m), watched(m), int(bool(getattr(m, "eager", False)))) for m in stack.modules())
-    return (*tensors, *modules, (glance(parameters),))
+    return (*tensors, *((id(m), watched(m), int(bool(getattr(m, "eager", False)))) for m in modules))
 
 
 def _maps(module: Holder, rows: int) -> dict[str, Linear]:

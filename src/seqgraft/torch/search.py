@@ -119,7 +119,8 @@ def worth_leaving(left: int, rows: int, *, on_cpu: bool = True) -> bool:
     return left <= rows - max(1, rows // (4 if on_cpu else 2))
 
 
-_BLOCK = 128
+_BITS = 7
+_BLOCK = 1 << _BITS
 _WHOLE = 8192
 
 
@@ -133,15 +134,13 @@ def best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     if scores.device.type != "cpu" or length < _WHOLE or count > whole // 4:
         return scores.topk(count)
     blocks = scores[:, : whole * _BLOCK].view(rows, whole, _BLOCK)
-    chosen = blocks.amax(-1).topk(count).indices[..., None]  # [rows, count, 1]
-    parts = blocks.take_along_dim(chosen, 1).flatten(1)
-    places = (chosen * _BLOCK + torch.arange(_BLOCK)).flatten(1)
-    if length % _BLOCK:
-        parts = torch.cat((parts, scores[:, whole * _BLOCK :]), 1)
-        rest = torch.arange(whole * _BLOCK, length).expand(rows, -1)
-        places = torch.cat((places, rest), 1)
+    chosen = blocks.amax(-1).topk(count).indices
+    parts = blocks.take_along_dim(chosen[..., None], 1).flatten(1)
+    if length % _BLOCK:  # the rest of the row stands behind the chosen blocks, as one more
+        parts = torch.cat((parts, scores.narrow(1, whole * _BLOCK, length - whole * _BLOCK)), 1)
     values, where = parts.topk(count)
-    return values, places.gather(1, where)
+    block = torch.nn.functional.pad(chosen, (0, 1), value=whole).gather(1, where >> _BITS)
+    return values, (block << _BITS) + (where & (_BLOCK - 1))
 
 
 @dataclass

@@ -45,21 +45,23 @@ class Beams:
         self.beams, self.fill, self.limit = beams, fill, limit
         self.length_penalty, self.early_stopping = length_penalty, early_stopping
         sources, device = prompt.shape[0] // beams, prompt.device
-        self.running = prompt.new_full((sources, beams, limit), fill)
+        # For each running row its ids, and for each of these after the prompt the row that it was chosen from.
+        self._both = torch.full((sources, beams, 2, limit), -1, device=device)
+        self.running.fill_(fill)
         self.running[..., : self.length] = prompt.view(sources, beams, -1)
-        self.finished = self.running.clone()
+        self.finished, self.finished_rows = self.running.clone(), self.running_rows.clone()
         # Only the first beam counts at the first step: the others are its copies.
         self.running_scores = torch.zeros(sources, beams, device=device)
         self.running_scores[:, 1:] = _WORST
         self.finished_scores = torch.full((sources, beams), _WORST, device=device)
         self.is_finished = torch.zeros(sources, beams, dtype=torch.bool, device=device)
         self.improvable = torch.ones(sources, 1, dtype=torch.bool, device=device)
-        self.running_rows = torch.full((sources, beams, limit - self.start), -1, dtype=torch.int32, device=device)
-        self.finished_rows = self.running_rows.clone()
         self.row_offsets = torch.arange(sources, device=device)[:, None] * beams
         self.same_parents = torch.arange(beams, device=device)
         self.going = torch.ones(sources, dtype=torch.bool, device=device)
         """The sources of which a running row could still beat a finished one."""
+        self._all_going = True
+        """Whether they are known to be all of them."""
         self.any_finished = False
         """Whether a hypothesis may be finished, as far as the host knows without asking."""
         self.left: tuple[Tensor, Tensor, Tensor] | None = None
@@ -68,9 +70,19 @@ class Beams:
         """The sources that are in the batch."""
 
     @property
+    def running(self) -> Tensor:
+        """The ids of the running rows, filled up, [sources, beams, limit]; a view."""
+        return self._both[:, :, 0]
+
+    @property
+    def running_rows(self) -> Tensor:
+        """The row that each generated token was chosen from, -1 where there is none yet, [sources, beams, steps]."""
+        return self._both[:, :, 1, self.start :]
+
+    @property
     def ids(self) -> Tensor:
         """The running rows so far, [sources * beams, length]."""
-        return self.running.view(-1, self.limit)[:, : self.length]
+        return self.running[..., : self.length].flatten(0, 1)
 
     def continued(self, candidates: Candidates) -> Tensor:
         """The whole ids of the candidates, [sources * count, length + 1]."""
@@ -99,7 +111,7 @@ class Beams:
         parents = candidates.parents.gather(1, which)
         source = torch.where(fresh, self.beams + parents, old)[..., None]
         self._merge(self.finished, self.running, source, fresh, candidates.tokens.gather(1, which), self.length)
-        rows = (parents + self.row_offsets).int()
+        rows = parents + self.row_offsets
         self._merge(self.finished_rows, self.running_rows, source, fresh, rows, generated - 1)
         self.is_finished = torch.cat((self.is_finished, finishing), dim=1).gather(1, order)
 
@@ -127,7 +139,7 @@ class Beams:
         # When every candidate ended, the best ones have filled the places of the finished: nothing can go on then.
         self._look_ahead(generated)
         if looking_is_free(parents):
-            changing = int(self.going.sum())
+            changing = len(parents) if self._all_going else int(self.going.sum())
             moves = parents.tolist() != [list(range(self.beams))] * len(parents)
         else:
             moved = (parents != self.same_parents).any()
@@ -135,26 +147,25 @@ class Beams:
         if not changing:
             return None
         if moves and generated > 1:
-            index = parents[..., None]
-            self.running[..., : self.length] = self.running[..., : self.length].take_along_dim(index, 1)
-            past = self.running_rows[..., : generated - 1]
-            self.running_rows[..., : generated - 1] = past.take_along_dim(index, 1)
-        self.running[..., self.length] = tokens
-        self.running_rows[..., generated - 1] = parents + self.row_offsets
+            past = self._both.narrow(3, 0, self.length)
+            past.copy_(past.take_along_dim(parents[..., None, None], 1))
+        rows = parents + self.row_offsets
+        self._both.select(3, self.length).copy_(torch.stack((tokens, rows), -1))
         self.length += 1
         # Before the first step all rows of a source were one and the same.
         if not moves or generated == 1:
             return tokens.flatten(), None, changing
-        places = torch.arange(len(parents), device=parents.device)[:, None] * self.beams
-        return tokens.flatten(), (parents + places).flatten(), changing
+        if self.left is not None:
+            rows = parents + torch.arange(len(parents), device=parents.device)[:, None] * self.beams
+        return tokens.flatten(), rows.flatten(), changing
 
     def leave(self) -> Tensor:
         """The sources that can change no more leave the batch; these rows [left * beams] of it remain."""
         going = self.going.nonzero().squeeze(1)
         self._put_away()
-        for name in ("running", "finished", "running_scores", "finished_scores", "is_finished", "improvable"):
+        for name in ("_both", "finished", "running_scores", "finished_scores", "is_finished", "improvable", "going"):
             setattr(self, name, getattr(self, name)[going])
-        for name in ("running_rows", "finished_rows", "row_offsets", "live"):
+        for name in ("finished_rows", "row_offsets", "live"):
             setattr(self, name, getattr(self, name)[going])
         return (going[:, None] * self.beams + self.same_parents).flatten()
 
@@ -173,6 +184,11 @@ class Beams:
             reachable = self.limit - self.start
         else:
             reachable = generated
+        known = self._all_going and not self.any_finished and looking_is_free(self.running_scores)
+        # With nothing finished, a row that could not beat it is one as good as none.
+        if known and min(self.running_scores[:, 0].tolist()) / reachable**self.length_penalty > _WORST / 2:
+            return
+        self._all_going = False
         ahead = self.running_scores[:, :1] / (reachable**self.length_penalty)
         if not self.any_finished:
             self.improvable = self.improvable & (ahead > _WORST)
@@ -192,7 +208,7 @@ class Beams:
         return FoundBeams(
             self.finished[:, :returned, : self.start + longest].flatten(0, 1).contiguous(),
             self.finished_scores[:, :returned].flatten(),
-            self.finished_rows[:, :returned, :longest].flatten(0, 1).contiguous(),
+            self.finished_rows[:, :returned, :longest].flatten(0, 1).int(),
             state,
         )
 
@@ -230,7 +246,9 @@ def search_beams(
             log_probs = processors(held.ids, log_probs)
         record.take(step, logits.clone() if record.want_logits else logits, log_probs)
         sources, vocab = len(held.live), log_probs.shape[-1]
-        total = (log_probs.view(sources, beams, vocab) + held.running_scores[..., None]).view(sources, -1)
+        total, before = log_probs.view(sources, beams, vocab), held.running_scores[..., None]
+        # A custom processor may have kept what it got; otherwise nobody reads the log-probabilities again.
+        total = (total + before if processors else total.add_(before)).view(sources, -1)
         if sample:
             chosen = drawn(total, count, prompt.shape[0] // beams, held.live)
             scores = total.gather(1, chosen)
