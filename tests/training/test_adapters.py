@@ -52,7 +52,7 @@ def test_merged_adapters_are_in_the_weights(make, pairs, tmp_path, encoder, deco
 
 
 @pytest.mark.parametrize(("encoder", "decoder"), KINDS)
-def test_separate_adapters_load_again(make, pairs, tmp_path, encoder, decoder):
+def test_separate_adapters_load_again(make, pairs, tmp_path, monkeypatch, encoder, decoder):
     made = make(encoder, decoder)
     settings = recipes.settings("lora", learning_rate=0.05, lora={"save": "separate", "rank": 4})
     result = train(made.model, made.tokenizer, pairs, output=tmp_path, valid_pairs=pairs, **settings, **FAST)
@@ -66,10 +66,16 @@ def test_separate_adapters_load_again(make, pairs, tmp_path, encoder, decoder):
     plain = seqgraft.EncoderDecoderModel.from_pretrained(tmp_path)
     take_in(plain, tmp_path / "adapter")
     assert torch.allclose(logits(plain), logits(made.model), atol=1e-5)
+    piped = seqgraft.pipeline("text2text-generation", str(tmp_path), device="cpu", dtype="float32").model
+    assert torch.allclose(logits(piped), logits(made.model), atol=1e-5)
     assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["r"] == 4
     card = (tmp_path / "README.md").read_text()
     assert "`adapter/` and not in the weights" in card
     assert result.valid_loss is not None
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "peft", None)
+        with pytest.raises(MissingExtraError, match=r"seqgraft\[lora\]"):
+            seqgraft.pipeline("text2text-generation", str(tmp_path), device="cpu")
     again = make(encoder, decoder)  # merged over it: no adapter of another training stays behind
     train(again.model, again.tokenizer, pairs, output=tmp_path, **recipes.settings("lora"), **FAST)
     assert not (tmp_path / "adapter").exists()
