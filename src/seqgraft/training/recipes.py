@@ -31,15 +31,17 @@ _ALL = (
     Recipe(
         "warm-start",
         "new weights learn ten times as fast as pretrained ones",
-        "rates by part: Howard & Ruder 2018, Liu & Lapata 2019; warm-up, then the inverse square root, and label "
-        "smoothing 0.1: Vaswani et al. 2017; Rothe et al. 2020",
+        "rates by part: Howard & Ruder 2018, Liu & Lapata 2019; linear warm-up, then the inverse square root: Vaswani "
+        "et al. 2017, for warm-started pairs Rothe et al. 2020 (whose peak is 0.05 / sqrt(768 * 40,000) = 9e-6); label "
+        "smoothing 0.1: Vaswani et al. 2017; 5e-5: Devlin et al. 2019, for fine-tuning",
         _WARM,
     ),
     Recipe(
         "two-optimizers",
         "the encoder with a low rate and a long warm-up, everything else with a high rate and a short one",
         "Liu & Lapata 2019, section 4: 2e-3 and 0.1 times min(step^-0.5, step * warmup^-1.5), warm-ups of 20,000 and "
-        "10,000 of 200,000 steps, beta 2 of 0.999, label smoothing 0.1; as peaks and shares here",
+        "10,000 of 200,000 steps, beta 2 of 0.999, label smoothing 0.1; as peaks and shares here (their published "
+        "command has 0.2 instead of 0.1)",
         {
             **_WARM,
             "learning_rate": 0.1 * 10_000**-0.5,
@@ -71,7 +73,7 @@ _ALL = (
     Recipe(
         "lora",
         "low-rank adapters on both halves' self-attention, and the graft in full",
-        "Hu et al. 2021: queries and values, rank 8, at 2e-4",
+        "Hu et al. 2021: queries and values, rank 8, alpha 16, 2e-4 to 4e-4 (RoBERTa-large); 2e-4 (GPT-2)",
         {**_WARM, "learning_rate": 2e-4, "new_learning_rate": 5e-4, "lora": {}},
     ),
 )
