@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from seqgraft.errors import ConfigurationError
-from seqgraft.folders import Origin
+from seqgraft.folders import Origin, find
 from seqgraft.pipelines.device import as_device
 from seqgraft.pipelines.tasks import pipeline_class
 from seqgraft.pipelines.text2text import Text2TextGenerationPipeline
@@ -69,7 +69,8 @@ def pipeline(
         from seqgraft.torch.auto import AutoModelForSeq2SeqLM
 
         where = as_device(device) if device is not None else device_map if device_map is not None else "auto"
-        model = AutoModelForSeq2SeqLM.from_pretrained(model, **{"device_map": where, **more})
+        source, model = model, AutoModelForSeq2SeqLM.from_pretrained(model, **{"device_map": where, **more})
+        _adapt(model, source, Origin(**origin))
     else:
         given = sorted(set(more) - {"revision", "token"})
         if given:
@@ -78,6 +79,14 @@ def pipeline(
     if isinstance(options.get("assistant_model"), str | os.PathLike):
         options |= _assistant(options["assistant_model"], getattr(tokenizer, "target", tokenizer), model.device, more)
     return kind(model, tokenizer, task=task, device=None if named else device, **options)
+
+
+def _adapt(model: Any, source: str | os.PathLike[str], origin: Origin) -> None:
+    """Add the adapters that a folder keeps beside its weights (`train` with `lora` and `save="separate"`)."""
+    if find(source, "adapter/adapter_config.json", origin) is not None:
+        from seqgraft.training.adapters import take_in_own
+
+        take_in_own(model, source, origin)
 
 
 def _assistant(source: str | os.PathLike[str], tokenizer: Any, device: Any, how: dict[str, Any]) -> dict[str, Any]:
