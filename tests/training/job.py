@@ -37,7 +37,7 @@ SCENARIOS = {
         "epochs": 8,
         "validation": {"metrics": ("rouge", "perplexity"), "every": 3, "best": "rougeL", "patience": 3, "pairs": 19},
     },
-    "resumed": {"checkpoint_every": 3, "gradient_clip": 0.1},
+    "resumed": {"checkpoint_every": 3, "gradient_clip": 0.1, "average_checkpoints": 2, "average_every": 2},
     "resumed adapters": {"checkpoint_every": 3, "recipe": "lora", "learning_rate": 5e-3},
 }
 WHOLE = ("gated, frozen and by patterns", "validated", "resumed adapters")
