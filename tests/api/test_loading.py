@@ -182,7 +182,7 @@ ERRORS = [
         "`device_map` must put the whole model on one device, but splits it",
     ),
     ({"trust_remote_code": True}, "`trust_remote_code` must be left out or False"),
-    ({"from_tf": True}, "`from_tf` must be left out or False"),
+    ({"from_tf": True}, "must hold weights as model.safetensors, tf_model.h5"),
     ({"output_loading_info": True}, "`output_loading_info` must be left out or False"),
     ({"device_map": "nonsense"}, "`device_map` must be .*but is 'nonsense'"),
     ({"num_beams": 0}, "`num_beams` must be an integer of at least 1, but is 0"),
@@ -197,7 +197,7 @@ def test_errors_of_arguments(arguments, message, written, tmp_path):
         lambda: EncoderDecoderModel.from_encoder_decoder_pretrained(written["bert"], written["gpt2"], **arguments),
         lambda: seqgraft.AutoModelForCausalLM.from_pretrained(tmp_path, **arguments),
     ]
-    if "output_loading_info" in arguments or "from_tf" in arguments:
+    if "output_loading_info" in arguments:
         loads.pop(1)
     if "num_beams" not in arguments:
         loads.append(lambda: seqgraft.BertModel.from_pretrained(written["bert"], **arguments))

@@ -17,7 +17,8 @@ from seqgraft.errors import CheckpointError, ConfigurationError
 from seqgraft.families import family
 from seqgraft.spec import parameters
 from seqgraft.torch.model import EncoderDecoderModel
-from tests.families.rows import ROWS
+
+from ..families.rows import ROWS
 
 BERT = {"vocab_size": 61, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
         "intermediate_size": 44, "max_position_embeddings": 72}  # fmt: skip

@@ -86,7 +86,7 @@ def write_arrays(
 ) -> list[Path]:
     """Write the arrays into `folder` as one safetensors file, or as shards and their index; return the paths written.
 
-    What is not contiguous is made so some megabytes at a time. Without `metadata` it is `{"format": "pt"}`.
+    Without `metadata` it is `{"format": "pt"}`.
     """
     sizes = {name: array.nbytes for name, array in arrays.items()}
     count = sum(array.size for array in arrays.values())
@@ -94,14 +94,20 @@ def write_arrays(
     written: list[Path] = []
     for file, names in layout.files.items():
         written.append(folder / file)
-        described = {name: (code_of(arrays[name].dtype), arrays[name].shape) for name in names}
-        text, order = header_text(described, metadata if metadata is not None else {"format": "pt"})
-        with written[-1].open("wb") as stream:
-            stream.write(text)
-            for name in order:
-                for block in blocks(arrays[name]):
-                    stream.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+        part = {name: arrays[name] for name in names}
+        write_safetensors(written[-1], part, metadata if metadata is not None else {"format": "pt"})
     if layout.index_name and layout.index:
         written.append(folder / layout.index_name)
         write_json(written[-1], layout.index)
     return written
+
+
+def write_safetensors(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    """Write one file; what is not contiguous is made so some megabytes at a time."""
+    described = {name: (code_of(array.dtype), array.shape) for name, array in arrays.items()}
+    text, order = header_text(described, metadata)
+    with path.open("wb") as stream:
+        stream.write(text)
+        for name in order:
+            for block in blocks(arrays[name]):
+                stream.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)

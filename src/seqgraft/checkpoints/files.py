@@ -1,17 +1,33 @@
 """A folder or hub repository -> its weight files and their headers, with every problem of theirs in one error."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from seqgraft import folders
 from seqgraft.checkpoints.headers import Header, read_safetensors
-from seqgraft.checkpoints.layout import FOREIGN, PICKLE, SAFETENSORS, index_names, single_name
+from seqgraft.checkpoints.layout import HDF5, MSGPACK, PICKLE, SAFETENSORS, index_names, single_name
 from seqgraft.checkpoints.pickles import read_pickle
 from seqgraft.errors import CheckpointError, FolderError
 from seqgraft.folders import Origin
+
+if TYPE_CHECKING:
+    from seqgraft.checkpoints.renamed import Reading
+
+Kind = Literal["safetensors", "pickle", "hdf5", "msgpack", "index"]
+INDEX = ".ckpt.index"
+_KINDS: dict[str, Kind] = {SAFETENSORS: "safetensors", PICKLE: "pickle", HDF5: "hdf5", MSGPACK: "msgpack"}
+_OF = {"pt": (SAFETENSORS, PICKLE), "tf": (SAFETENSORS, HDF5), "flax": (SAFETENSORS, MSGPACK)}
+_ORDER = {
+    "pt": (SAFETENSORS, PICKLE, HDF5, MSGPACK),
+    "tf": (SAFETENSORS, HDF5, PICKLE, MSGPACK),
+    "flax": (MSGPACK, SAFETENSORS, PICKLE, HDF5),
+}
+"""Whose files come first -> the files in the order of the search."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +36,7 @@ class WeightFiles:
 
     source: str
     headers: dict[str, Header]
-    kind: Literal["safetensors", "pickle"]
+    kind: Kind
     metadata: dict[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -53,29 +69,92 @@ def open_weights(
     *,
     variant: str | None = None,
     use_safetensors: bool | None = None,
+    framework: str | None = None,
+    first: str = "pt",
 ) -> WeightFiles:
     """Find the weights of a folder or hub repository and read their headers, no data.
 
-    Single files come before sharded ones, safetensors before pickles; `use_safetensors` allows one kind only.
+    Those of Flax and TensorFlow have PyTorch's names and layout here. Single files come before sharded ones,
+    safetensors before others; `use_safetensors` allows or excludes that format; `framework` (pt, tf, flax) allows one
+    framework's files only, whose safetensors say so; `first` says whose come first. With tf a TensorFlow checkpoint of
+    the original BERT release serves too: its index file, or a folder of one.
     Raises FolderError when there are none, CheckpointError with every problem of the files found.
     """
-    kinds: list[tuple[Literal["safetensors", "pickle"], str]] = [("safetensors", SAFETENSORS), ("pickle", PICKLE)]
-    wanted = kinds if use_safetensors is None else kinds[:1] if use_safetensors else kinds[1:]
     name = os.fspath(source)
-    for kind, base in wanted:
-        file = folders.find(source, single_name(base, variant), origin)
-        if file is not None:
-            return _gather(name, kind, [file], None)
-        for index_name in index_names(base, variant):
-            index = folders.find(source, index_name, origin)
-            if index is not None:
-                return _sharded(name, kind, index, source, origin)
-    raise FolderError(_nothing(source, origin, variant, [base for _, base in wanted]))
+    wanted = [
+        base
+        for base in (_ORDER[first] if framework is None else _OF[framework])
+        if use_safetensors is None or use_safetensors == (base == SAFETENSORS)
+    ]
+    looked = [single_name(base, variant) for base in wanted] + [index_names(base, variant)[0] for base in wanted]
+    for base in wanted:
+        found = _found(name, base, source, origin, variant)
+        if found is None:
+            continue
+        said = found.metadata.get("format", "pt")
+        if base != SAFETENSORS or framework in (None, said) or (framework == "pt" and said not in _OF):
+            return found
+        looked.append(f"{SAFETENSORS} (the one that is there is of the format '{said}')")
+    index = _release_index(source) if framework == "tf" else None
+    if index is not None:
+        return _gather(name, "index", [index], None)
+    raise FolderError(_nothing(source, origin, looked, framework))
+
+
+def _found(
+    name: str, base: str, source: str | os.PathLike[str], origin: Origin | None, variant: str | None
+) -> WeightFiles | None:
+    file = folders.find(source, single_name(base, variant), origin)
+    if file is not None:
+        return _gather(name, _KINDS[base], [file], None)
+    for index_name in index_names(base, variant):
+        index = folders.find(source, index_name, origin)
+        if index is not None:
+            return _sharded(name, _KINDS[base], index, source, origin)
+    return None
+
+
+def _release_index(source: str | os.PathLike[str]) -> Path | None:
+    """The index of a TensorFlow checkpoint: itself, its name without the ending, or the only one of a folder."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        held = sorted(path.glob(f"*{INDEX}"))
+        return held[0] if len(held) == 1 else None
+    tried = (path, path.with_name(path.name + INDEX))
+    return next((one for one in tried if one.name.endswith(INDEX) and one.is_file()), None)
+
+
+def _headers(kind: Kind, file: Path) -> tuple[dict[str, Header], dict[str, str], Reading | None]:
+    """A file's headers by published names, what it says of itself, and how its index's names are read."""
+    from seqgraft.checkpoints.renamed import published, reading
+
+    metadata: dict[str, str] = {}
+    if kind == "safetensors":
+        held, metadata = read_safetensors(file)
+        how = reading(metadata.get("format"), leveled=False)
+        in_index = reading(metadata.get("format"), leveled=True)
+    elif kind == "pickle":
+        return read_pickle(file), {}, None
+    elif kind == "msgpack":
+        from seqgraft.checkpoints.flax_file import read_flax
+
+        held, how = read_flax(file), reading("flax", leveled=False)
+        in_index = how
+    elif kind == "hdf5":
+        from seqgraft.checkpoints.hdf5_file import read_hdf5
+
+        held, leveled = read_hdf5(file)
+        how, in_index = reading("tf", leveled=leveled), reading("tf", leveled=True)
+    else:
+        from seqgraft.checkpoints.index_file import read_index
+
+        held, how, in_index = read_index(file), reading("bert", leveled=False), None
+    return (held if how is None else published(held, how, file)), metadata, in_index
 
 
 def _gather(
     name: str,
-    kind: Literal["safetensors", "pickle"],
+    kind: Kind,
     files: list[Path],
     weight_map: dict[str, Path | None] | None,
     faults: tuple[str, ...] = (),
@@ -85,14 +164,19 @@ def _gather(
     headers: dict[str, Header] = {}
     metadata: dict[str, str] = {}
     broken: set[Path] = set()
+    in_index: Reading | None = None
+    held: dict[Path, dict[str, Header]] = {}
     for file in files:
         try:
-            read, more = read_safetensors(file) if kind == "safetensors" else (read_pickle(file), {})
+            held[file], more, in_index = _headers(kind, file)
         except (CheckpointError, OSError) as error:
             found.append(str(error))
             broken.add(file)
             continue
         metadata.update(more)
+    if weight_map is not None and in_index is not None:
+        weight_map = {(in_index(tensor) or (tensor, False))[0]: place for tensor, place in weight_map.items()}
+    for file, read in held.items():
         for tensor, header in read.items():
             if tensor in headers:
                 found.append(f"'{tensor}' must be in one shard, but is in {headers[tensor].file} and in {file}.")
@@ -114,7 +198,7 @@ def _gather(
 
 def _sharded(
     name: str,
-    kind: Literal["safetensors", "pickle"],
+    kind: Kind,
     index: Path,
     source: str | os.PathLike[str],
     origin: Origin | None,
@@ -145,18 +229,17 @@ def _sharded(
     return _gather(name, kind, [place for place in places.values() if place], expected, tuple(faults))
 
 
-def _nothing(source: str | os.PathLike[str], origin: Origin | None, variant: str | None, bases: list[str]) -> str:
-    looked = [single_name(base, variant) for base in bases] + [index_names(base, variant)[0] for base in bases]
+def _nothing(source: str | os.PathLike[str], origin: Origin | None, looked: list[str], framework: str | None) -> str:
     message = f"'{os.fspath(source)}' must hold weights as {', '.join(looked)}, but holds none of them."
-    foreign = [file for file in FOREIGN if folders.find(source, file, origin)]
-    if foreign:
-        named = " and ".join(f"{file} ({FOREIGN[file]})" for file in foreign)
-        return f"{message} It holds {named}, which cannot be read yet: convert it to safetensors first."
     folder = Path(source).expanduser() / (origin.subfolder if origin else "")
     if not folder.is_dir():
         return f"{message} (Offline, only what the cache holds is seen.)"
-    held = sorted(p.name for p in folder.iterdir() if p.suffix in (".safetensors", ".bin") or ".index." in p.name)
-    return f"{message} It holds {', '.join(held)}." if held else message
+    endings = (".safetensors", ".bin", ".h5", ".msgpack", INDEX)
+    held = sorted(p.name for p in folder.iterdir() if p.suffix in endings or ".index." in p.name)
+    if not held:
+        return message
+    told = f" Without `from_{framework}` any framework's files serve." if framework is not None else ""
+    return f"{message} It holds {', '.join(held)}.{told}"
 
 
 def _listed(what: str, problems: list[str]) -> str:

@@ -9,7 +9,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Header:
     """Bytes from the beginning of the file to the first element."""
     strides: tuple[int, ...] | None = None
     """Steps in elements along each axis, or None when the elements lie in row-major order (always in safetensors)."""
+    parts: tuple[tuple[int, int], ...] = ()
+    """(start, bytes) of each, where the bytes lie in several places, one after another; `strides` are then given."""
 
     @property
     def size(self) -> int:
@@ -53,6 +55,11 @@ class Header:
 
     def chunks(self) -> Iterator[bytes]:
         """The stored bytes, 16 MiB at a time, read and not mapped, so that nothing stays resident."""
+        if self.parts:
+            whole = bytearray(self.size)
+            self.read_into(whole)
+            yield bytes(whole)
+            return
         with self.file.open("rb", buffering=0) as stream:
             stream.seek(self.start)
             for at in range(0, self.size, _CHUNK):
@@ -64,6 +71,11 @@ class Header:
     def read_into(self, buffer: Any, skip: int = 0) -> None:
         """Fill `buffer` with the stored bytes after the first `skip`, read and not mapped."""
         view, at = memoryview(buffer).cast("B"), 0
+        if self.parts:
+            for start, size in self.parts:
+                replace(self, start=start, parts=()).read_into(view[at : at + size])
+                at += size
+            return
         with self.file.open("rb", buffering=0) as stream:
             stream.seek(self.start + skip)
             while at < len(view):
@@ -107,6 +119,20 @@ def read_safetensors(file: Path) -> tuple[dict[str, Header], dict[str, str]]:
     headers = {name: _header(file, name, entry, begin) for name, entry in entries.items()}
     _check_extents(file, headers, begin, held)
     return headers, metadata
+
+
+def row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides, in elements, of a tensor whose last axis is the innermost."""
+    strides = [1]
+    for n in reversed(shape[1:]):
+        strides.append(strides[-1] * max(n, 1))
+    return tuple(reversed(strides)) if shape else ()
+
+
+def turned(header: Header) -> Header:
+    """The same bytes, seen with the axes in the opposite order: a kernel (in, out) as a weight (out, in)."""
+    strides = header.strides or row_major(header.shape)
+    return replace(header, shape=header.shape[::-1], strides=strides[::-1])
 
 
 def header_text(

@@ -12,8 +12,8 @@ PICKLE = "pytorch_model.bin"
 QUANTIZED = ("int8", "fp8")
 """Variants that quantised weights are written as: under the plain name, other libraries would take them for broken
 floats and fill the model with random ones."""
-FOREIGN = {"tf_model.h5": "TensorFlow", "flax_model.msgpack": "Flax"}
-"""Weight files of other frameworks, which are known but not read."""
+HDF5 = "tf_model.h5"
+MSGPACK = "flax_model.msgpack"
 
 _UNITS = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "KB": 10**3}
 
@@ -48,14 +48,15 @@ def index_names(base: str, variant: str | None = None) -> tuple[str, ...]:
     return (f"{base}.index.{variant}.json", f"{single_name(base, variant)}.index.json")
 
 
-def stale_weights(variant: str | None = None) -> tuple[str, ...]:
-    """Patterns of the files that a save of this variant replaces, in either format; other variants' files stay.
+def stale_weights(variant: str | None = None, bases: tuple[str, ...] = (SAFETENSORS, PICKLE)) -> tuple[str, ...]:
+    """Patterns of the files that a save of this variant replaces, in either format; other variants' files stay, and so
+    do other frameworks', unless `bases` names them.
 
     Quantised weights and those without a variant replace each other: the folder's configuration says which it holds.
     """
     patterns: list[str] = []
     for each in (None, *QUANTIZED) if variant is None or variant in QUANTIZED else (variant,):
-        for base in (SAFETENSORS, PICKLE):
+        for base in bases:
             one = single_name(base, each)
             stem, _, ending = one.rpartition(".")
             shard = "[0-9]" * 5 + "-of-" + "[0-9]" * 5

@@ -56,7 +56,7 @@ def mapped(header: Header) -> Array:
     dtype = dtype_called(header.dtype)
     if not header.size:
         return np.empty(header.shape, dtype)
-    if header.start % dtype.itemsize:
+    if header.parts or header.start % dtype.itemsize:
         flat = np.empty(header.size // dtype.itemsize, dtype)
         header.read_into(flat.view(np.uint8))
     else:

@@ -22,8 +22,9 @@ from seqgraft.checkpoints.files import WeightFiles
 from seqgraft.checkpoints.initial import copies_of_self_attention, fresh
 from seqgraft.checkpoints.maps import Array
 from seqgraft.checkpoints.matching import Match, Side, match_half, tell_fresh
-from seqgraft.checkpoints.pairs import BRIDGE, bridge_table, in_one_file, match_pair, same_when_both_stored
+from seqgraft.checkpoints.pairs import bridge_table, in_one_file, match_pair, same_when_both_stored
 from seqgraft.checkpoints.quantized import quantization
+from seqgraft.checkpoints.sharing import BRIDGE
 from seqgraft.config import EncoderDecoderConfig
 from seqgraft.errors import CheckpointError
 from seqgraft.families import PretrainedConfig, family, graft_table

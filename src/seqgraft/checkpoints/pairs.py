@@ -13,7 +13,7 @@ from typing import TypeVar
 from seqgraft.checkpoints.check import refuse
 from seqgraft.checkpoints.files import WeightFiles
 from seqgraft.checkpoints.matching import Match, match_half
-from seqgraft.checkpoints.sharing import shared_names, whole_of
+from seqgraft.checkpoints.sharing import BRIDGE, shared_names, whole_of
 from seqgraft.config import EncoderDecoderConfig
 from seqgraft.errors import CheckpointError
 
@@ -21,7 +21,6 @@ logger = logging.getLogger("seqgraft")
 
 T = TypeVar("T")
 
-BRIDGE = "enc_to_dec_proj."
 _OLD_PREFIX = "encoder_decoder."
 
 

@@ -5,6 +5,9 @@ from seqgraft.errors import ConfigurationError
 from seqgraft.families import Whole, family
 from seqgraft.spec import Stack, parameters
 
+BRIDGE = "enc_to_dec_proj."
+"""Before the names of the projection between halves of two widths."""
+
 
 def whole_of(config: EncoderDecoderConfig) -> Whole | None:
     """How the halves stand in one file, where the pair is a published encoder-decoder."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from seqgraft import folders
-from seqgraft.config import AutoConfig, EncoderDecoderConfig, encoder_width
+from seqgraft.checkpoints.arguments import BOTH, prefixed
+from seqgraft.checkpoints.opening import decoder_configuration, encoder_configuration, join
+from seqgraft.config import EncoderDecoderConfig, encoder_width
 from seqgraft.errors import ConfigurationError
-from seqgraft.families import family
-from seqgraft.families.configuration import GENERATION_FIELDS, PretrainedConfig
-from seqgraft.spec import Graft
+from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.torch.check_tokens import sides
 from seqgraft.torch.foreign import as_encoder, can_take_over, detach_from_files, stored
 from seqgraft.torch.halves import CausalModel, EncoderModel
@@ -27,23 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("seqgraft")
 
-_BOTH = [
-    "dtype",
-    "torch_dtype",
-    "device_map",
-    "attn_implementation",
-    "cache_dir",
-    "token",
-    "local_files_only",
-    "force_download",
-    "revision",
-    "use_safetensors",
-    "low_cpu_mem_usage",
-    "trust_remote_code",
-]
-"""Arguments without a prefix that hold for both halves."""
-
-
 def compose(
     cls: type[EncoderDecoderModel],
     encoder_source: str | os.PathLike[str] | None,
@@ -51,8 +32,8 @@ def compose(
     kwargs: dict[str, Any],
 ) -> EncoderDecoderModel:
     """See `EncoderDecoderModel.from_encoder_decoder_pretrained`."""
-    both = {name: kwargs.pop(name) for name in _BOTH if name in kwargs}
-    own, other = _prefixed(kwargs, "encoder_"), _prefixed(kwargs, "decoder_")
+    both = {name: kwargs.pop(name) for name in BOTH if name in kwargs}
+    own, other = prefixed(kwargs, "encoder_"), prefixed(kwargs, "decoder_")
     if "causal" in own:
         if "is_causal" in own:
             raise TypeError("`encoder_causal` and `encoder_is_causal` mean the same: only one must be given.")
@@ -87,13 +68,7 @@ def compose(
         width = encoder_width(encoder.config)
         decoder = _decoder(decoder_source, {**both, **other}, width, getattr(pair_config, "decoder", None))
         decoder = decoder if layers[1] is None else first_layers(decoder, layers[1])
-    fields = {n: v for n, v in vars(pair_config).items() if n not in ("encoder", "decoder")} if pair_config else {}
-    fields = {n: v for n, v in fields.items() if not n.startswith("_") and n not in ("unknown_fields", "name_or_path")}
-    config = EncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)
-    unknown = [n for n in kwargs if not config._knows(n)]
-    if unknown:
-        raise TypeError(f"from_encoder_decoder_pretrained() got unexpected arguments: {', '.join(sorted(unknown))}.")
-    config.update({**fields, **kwargs})
+    config = join(encoder.config, decoder.config, pair_config, kwargs)
     model = cls(config=config, encoder=encoder, decoder=decoder)
     if given_encoder or given_decoder:
         _apply(model, both, given_encoder, given_decoder)
@@ -116,61 +91,13 @@ def taken_over(decoder: Any, encoder: Any, arguments: dict[str, Any]) -> CausalM
     return made.to(like.device)
 
 
-def _prefixed(kwargs: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Take the arguments of one half out of `kwargs`, without their prefix; the pair's own fields stay."""
-    shared = (*EncoderDecoderConfig.fields, *GENERATION_FIELDS)
-    names = [n for n in kwargs if n.startswith(prefix) and n not in shared]
-    return {name[len(prefix) :]: kwargs.pop(name) for name in names}
-
-
-def _configuration(
-    source: Any, arguments: dict[str, Any], fallback: PretrainedConfig | None, side: str
-) -> PretrainedConfig:
-    config: PretrainedConfig | None = arguments.pop("config", None) or fallback
-    if config is None:
-        origin = folders.Origin.take(dict(arguments))
-        config = AutoConfig.from_pretrained(source, **vars(origin))
-    if isinstance(config, EncoderDecoderConfig):
-        raise ConfigurationError(
-            f"'{os.fspath(source)}' holds an encoder-decoder, not one model: open it with "
-            f"EncoderDecoderModel.from_pretrained and give its half as `{side}_model=`."
-        )
-    return copy.deepcopy(config)
-
-
 def _encoder(source: Any, arguments: dict[str, Any], fallback: PretrainedConfig | None) -> EncoderModel:
-    config = _configuration(source, arguments, fallback, "encoder")
-    if config.is_decoder or config.add_cross_attention:
-        logger.warning("The encoder of %s sees its whole source: is_decoder and add_cross_attention are off.", source)
-    config.is_decoder = config.add_cross_attention = False
-    if family(config.model_type).sees_back:
-        if arguments.get("is_causal") is None and config.is_causal is None:
-            config.is_causal = False
-        if arguments.get("is_causal") is None and not config.is_causal:
-            logger.warning(
-                "The encoder of %s was published as a causal model and now sees both ways; "
-                "encoder_is_causal=True keeps its causal mask.",
-                source,
-            )
+    config = encoder_configuration(source, arguments, fallback)
     return EncoderModel.from_pretrained(source, config=config, **arguments)
 
 
 def _decoder(source: Any, arguments: dict[str, Any], width: int, fallback: PretrainedConfig | None) -> CausalModel:
-    config = _configuration(source, arguments, fallback, "decoder")
-    config.is_decoder = config.add_cross_attention = True
-    said = arguments.pop("graft", None)
-    graft = Graft.read(said if said is not None else config.graft)
-    if family(config.model_type).grafted:
-        config.graft = vars(graft)
-        if arguments.get("cross_attention_hidden_size") is None and graft.how != "merged":
-            config.cross_attention_hidden_size = width
-    elif said is not None:
-        if graft != Graft(init=graft.init):
-            raise ConfigurationError(
-                f"`decoder_graft` may only say `init` for '{config.model_type}', whose published design has "
-                f"cross-attention, but says {said}."
-            )
-        config.graft = {"init": graft.init}
+    config = decoder_configuration(source, arguments, width, fallback)
     made = CausalModel.from_pretrained(source, config=config, **arguments)
     made.config.new_parameters = list(made.missing)
     return made

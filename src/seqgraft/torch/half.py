@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from seqgraft import folders
-from seqgraft.checkpoints import open_weights
+from seqgraft.checkpoints.arguments import override
 from seqgraft.checkpoints.check import refuse
-from seqgraft.checkpoints.matching import match_half, settle_ties, tell_fresh
-from seqgraft.checkpoints.quantized import quantization
-from seqgraft.config import AutoConfig, EncoderDecoderConfig
+from seqgraft.checkpoints.matching import match_half, tell_fresh
+from seqgraft.checkpoints.opening import open_half
+from seqgraft.checkpoints.written import written_half
 from seqgraft.errors import CheckpointError, ConfigurationError
-from seqgraft.families import ENTRIES, family, graft_table
 from seqgraft.families import Half as Declared
+from seqgraft.families import family, graft_table
 from seqgraft.families.configuration import CONFIG_NAME, PretrainedConfig
 from seqgraft.families.naming import Names, plan_writing
 from seqgraft.spec import Graft, parameters
@@ -23,7 +23,7 @@ from seqgraft.torch.initial import initialise, start_from_self_attention
 from seqgraft.torch.languages import use
 from seqgraft.torch.loading import Filling, dtype_of
 from seqgraft.torch.prepare import dropped
-from seqgraft.torch.pretrained import Pretrained, as_device, override, settle, take_dtype
+from seqgraft.torch.pretrained import Pretrained, as_device, take_dtype
 from seqgraft.torch.quantized import Quantized
 from seqgraft.torch.resize import resize
 from seqgraft.torch.stack import Stack
@@ -146,26 +146,10 @@ class Half(Stack, Pretrained):
             CheckpointError: one error that lists all that is missing, unexpected or of another shape.
             FolderError: there is no such folder or repository, or it holds no weights.
         """
-        settle(kwargs)
-        origin = folders.Origin.take(kwargs)
         dtype, device = take_dtype(kwargs), as_device(kwargs.pop("device_map", None))
-        attention = kwargs.pop("attn_implementation", None)
-        variant, safe = kwargs.pop("variant", None), kwargs.pop("use_safetensors", None)
-        options = cls._options(kwargs)
-        config = copy.deepcopy(config) if config is not None else AutoConfig.from_pretrained(source, **vars(origin))
-        if isinstance(config, EncoderDecoderConfig):
-            raise ConfigurationError(
-                f"'{os.fspath(source)}' holds an encoder-decoder: open it with EncoderDecoderModel.from_pretrained "
-                f"and take its `.{cls.side}`."
-            )
-        override(config, kwargs)
-        if quantization(config) is not None:
-            raise ConfigurationError(
-                f"'{os.fspath(source)}' holds a quantised encoder-decoder: open it with "
-                f"EncoderDecoderModel.from_pretrained and take its `.{cls.side}`."
-            )
-        files = open_weights(source, origin, variant=variant, use_safetensors=safe)
-        settle_ties(config, files)
+        attention, options = kwargs.pop("attn_implementation", None), cls._options(kwargs)
+        opened = open_half(source, cls.side, config, kwargs)
+        config, files = opened.config, opened.files
         model = cls(config, fill=False, **options)
         graft = graft_table(family(config.model_type), config) if cls.side == "decoder" else {}
         match = match_half(config, cls.side, files, graft=graft)
@@ -179,9 +163,8 @@ class Half(Stack, Pretrained):
         tell_fresh(f"The {cls.side}", source, match)
         if graft and Graft.read(config.graft).init == "self_attention":
             start_from_self_attention(model, [name for name in graft if name in match.plan.missing])
-        config.name_or_path = os.fspath(source)
         model.set_attn_implementation(attention)
-        model._load_generation(source, origin)
+        model._load_generation(source, opened.origin)
         return model.eval()
 
     @classmethod
@@ -225,9 +208,7 @@ class Half(Stack, Pretrained):
         if any(isinstance(module, Quantized) for module in self.modules()):
             raise CheckpointError("A quantised half must be saved with its pair: call save_pretrained of the pair.")
         with folders.saving(folder, stale=stale_weights(variant)) as staged:
-            written = self.config.to_dict()
-            written["dtype"] = str(self.dtype).removeprefix("torch.")
-            written["architectures"] = [self._class_name()]
+            written = written_half(self.config, self.side, str(self.dtype).removeprefix("torch."))
             folders.write_json(staged / CONFIG_NAME, written)
             write_weights(
                 staged,
@@ -237,10 +218,6 @@ class Half(Stack, Pretrained):
                 safe_serialization=safe_serialization,
             )
             self._save_generation(staged)
-
-    def _class_name(self) -> str:
-        entry = ENTRIES[self.config.model_type]
-        return (entry.body or "EncoderModel") if self.side == "encoder" else entry.causal or "CausalModel"
 
     def _save_generation(self, staged: os.PathLike[str]) -> None:
         """For what generates."""

@@ -10,6 +10,7 @@ from seqgraft.config import EncoderDecoderConfig
 from seqgraft.errors import ConfigurationError
 from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.generation import GenerationConfig, QuantizedCacheConfig
+from seqgraft.generation.link import adopted, link, unlink
 from seqgraft.generation.outputs import BaseModelOutput, Seq2SeqLMOutput
 from seqgraft.torch.cache import EncoderDecoderCache
 from seqgraft.torch.compose import compose, taken_over
@@ -18,7 +19,6 @@ from seqgraft.torch.folder import load_pair, save_pair
 from seqgraft.torch.foreign import as_encoder, can_take_over
 from seqgraft.torch.generate import GenerationMixin
 from seqgraft.torch.halves import CausalModel, EncoderModel
-from seqgraft.torch.link import adopted, link, unlink
 from seqgraft.torch.loss import shifted
 from seqgraft.torch.masks import further_inputs
 from seqgraft.torch.matching import check_halves, check_kinds

@@ -12,18 +12,6 @@ from seqgraft.torch.stack import Stack
 
 M = TypeVar("M", bound="Pretrained")
 
-_ACCEPTED = (
-    "low_cpu_mem_usage",
-    "trust_remote_code",
-    "_fast_init",
-    "use_fast",
-    "output_loading_info",
-    "from_tf",
-    "from_flax",
-)
-"""Arguments of the field that ask here for what is always done, or must be off."""
-_MUST_BE_OFF = ("trust_remote_code", "output_loading_info", "from_tf", "from_flax")
-
 
 class Pretrained(nn.Module):
     """The common part of a pair and of its halves."""
@@ -125,27 +113,8 @@ def as_device(device_map: Any) -> torch.device:
         ) from error
 
 
-def settle(arguments: dict[str, Any]) -> None:
-    """Remove the field's arguments that need nothing done here; refuse those that ask for what is not there."""
-    for name in _ACCEPTED:
-        value = arguments.pop(name, None)
-        if value and name in _MUST_BE_OFF:
-            raise ConfigurationError(
-                f"`{name}` must be left out or False, since it is not supported, but is {value!r}."
-            )
-
-
 def take_dtype(arguments: dict[str, Any]) -> torch.dtype | None:
     """`dtype`, or `torch_dtype`, its old name."""
     old = arguments.pop("torch_dtype", None)
     new = arguments.pop("dtype", None)
     return as_dtype(new if new is not None else old)
-
-
-def override(config: Any, fields: dict[str, Any]) -> None:
-    """Set configuration fields that a call gave by keyword; a name that is no field is a TypeError."""
-    unknown = [n for n in fields if n not in config.fields and n not in config.attribute_map and not config._knows(n)]
-    if unknown:
-        raise TypeError(f"{type(config).__name__} has no field {', '.join(sorted(unknown))}.")
-    if fields:
-        config.update(fields)

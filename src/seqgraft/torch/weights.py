@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from seqgraft.checkpoints import STALE_WEIGHTS, Header, WeightFiles, shards, stale_weights
-from seqgraft.checkpoints.headers import header_text
+from seqgraft.checkpoints.headers import header_text, row_major
 from seqgraft.checkpoints.layout import PICKLE, SAFETENSORS
 from seqgraft.errors import CheckpointError
 from seqgraft.families.naming import Piece, Written
@@ -150,7 +150,7 @@ class TorchReader:
             self._maps[header.file] = torch.UntypedStorage.from_file(str(header.file), False, size)
         # A storage of its own, so that saving or copying one tensor does not take the whole file along.
         storage = self._maps[header.file][header.start : header.start + header.size]
-        return torch.empty(0, dtype=dtype).set_(storage, 0, header.shape, _row_major(header.shape))
+        return torch.empty(0, dtype=dtype).set_(storage, 0, header.shape, row_major(header.shape))
 
     def _turned(self, header: Header) -> Tensor:
         """A stored matrix [rows, columns] as [columns, rows], a block of rows at a time."""
@@ -181,7 +181,7 @@ class TorchReader:
 
     def _shaped(self, header: Header) -> Tensor:
         """The scratch seen as the stored tensor that was read into it."""
-        strides = header.strides or _row_major(header.shape)
+        strides = header.strides or row_major(header.shape)
         flat = self._scratch.take(header.size).view(_dtype(header))
         return flat.as_strided(header.shape, strides)
 
@@ -295,10 +295,3 @@ def _dtype(header: Header) -> torch.dtype:
         return DTYPES[header.dtype]
     except KeyError:
         raise CheckpointError(f"{header.file}: PyTorch has no dtype for {header.dtype}.") from None
-
-
-def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
-    strides = [1]
-    for n in reversed(shape[1:]):
-        strides.append(strides[-1] * max(n, 1))
-    return tuple(reversed(strides)) if shape else ()
