@@ -14,6 +14,9 @@ Lengths = np.ndarray[Any, np.dtype[np.int64]]
 
 _SLACK = (1.03, 1.06, 1.09, 1.12, 1.16, 1.2)
 """How much fuller than full a batch is planned to be with its padding; the plan with the fewest batches is taken."""
+_WASTE, _MORE = 0.05, 1.1
+"""Unless that has a larger share of padding than this, and another, with so many times as many batches at most, has
+not."""
 _SAMPLE = 200_000
 """Pairs that the choice among them looks at."""
 
@@ -74,17 +77,26 @@ class BatchPlan(Sampler[list[int]]):
 
     def waste(self) -> float:
         """The share of padding in the tokens of all batches, 0 to 1."""
-        padded = sum(len(p) * int(self.sources[p].max() + self.targets[p].max()) for p in self._parts)
-        return 1 - int(self.sources.sum() + self.targets.sum()) / padded if padded else 0.0
+        return self._waste(self._parts)
+
+    def _waste(self, parts: list[Lengths]) -> float:
+        padded = sum(len(part) * int(self.sources[part].max() + self.targets[part].max()) for part in parts)
+        own = sum(int(self.sources[part].sum() + self.targets[part].sum()) for part in parts)
+        return 1 - own / padded if padded else 0.0
 
     def _slack(self) -> float:
-        """The slack that makes the fewest batches."""
+        """The slack of the plan that is taken."""
         if self.tokens is None:
             return 1.0
         held = np.arange(len(self.sources))
         if len(held) > _SAMPLE:
             held = np.random.default_rng(0).choice(held, _SAMPLE, replace=False)
-        return min(_SLACK, key=lambda slack: len(self._cut(slack, held)))
+        plans = {slack: self._cut(slack, held) for slack in _SLACK}
+        most = _MORE * min(map(len, plans.values()))
+        return min(
+            plans,
+            key=lambda slack: (self._waste(plans[slack]) > _WASTE or len(plans[slack]) > most, len(plans[slack])),
+        )
 
     def _cut(self, slack: float, held: Lengths | None = None) -> list[Lengths]:
         """Parts of the pairs, each of them a batch."""
