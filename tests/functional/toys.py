@@ -15,15 +15,17 @@ from ..generation import oracle
 
 def run(ops: Ops, table: Any, settings: Settings, prompt: Any, key: Any = None, **given: Any) -> Found:
     """The search over table [sources, token before last, last token, vocabulary], after prompt [sources, time]."""
-    sources, vocabulary = table.shape[0], table.shape[-1]
+    sources, *_, vocabulary = ops.shape(table)
     rows_of_table = ops.reshape(ops.array(table, "float32"), (-1, vocabulary))
 
     def step(tokens: Any, past: Any, carried: Any) -> Any:
         if isinstance(past, int):
             assert past == 0
-            assert tuple(tokens.shape) == (sources, settings.prompt)
+            assert tokens.shape[1] == settings.prompt
         else:
-            assert tuple(tokens.shape) == (sources * settings.each, 1)
+            assert tokens.shape[1] == 1
+        if isinstance(sources, int):
+            assert tokens.shape[0] == sources * (1 if isinstance(past, int) else settings.each)
         last = ops.concatenate((carried["last"], tokens), 1)[:, -2:]
         place = (carried["source"] * vocabulary + last[:, 0]) * vocabulary + last[:, 1]
         return ops.take(rows_of_table, place), {"last": last, "source": carried["source"]}
