@@ -29,9 +29,11 @@ PAUSE = 0.4
 COMPARISONS = {
     "flax": ("ours-flax", "original-flax", tuple(SIZES), (1, 8)),
     "tensorflow": ("ours-tensorflow", "original-tensorflow", tuple(SIZES), (1, 8)),
+    "tensorflow-graph": ("ours-tensorflow-graph", "original-tensorflow", tuple(SIZES), (1, 8)),
     "torch": ("ours-flax", "ours-torch", ("BERT-base",), (1,)),
 }
-"""Name -> our program, the other one, sizes, batches. `torch` is our Flax against our own torch."""
+"""Name -> our program, the other one, sizes, batches. `torch` is our Flax against our own torch, `tensorflow` is
+compiled by XLA and `tensorflow-graph` is not."""
 TITLES = {"original-flax": "original Flax", "original-tensorflow": "original TensorFlow", "ours-torch": "our torch"}
 
 
