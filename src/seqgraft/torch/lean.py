@@ -30,12 +30,8 @@ Block = Callable[..., Tensor]
 
 def lean(layer: Layer, maps: dict[nn.Module, Maps]) -> Step:
     """The layer's step; by its own `forward` where it has a part that is not written out here, or is watched."""
-    own, cross = layer.self_attention, layer.cross_attention
-    forward = layer.feed_forward
-    looks = [one for one in (own, cross) if one is not None]
-    plain = not (layer.adapter or layer.inserted or layer.spec.merged or _watched(layer))
-    plain = plain and all(one in maps and _known(one) for one in looks)
-    if not plain or (isinstance(forward, FeedForward) and forward not in maps):
+    own, cross, forward = layer.self_attention, layer.cross_attention, layer.feed_forward
+    if not written_out(layer, maps):
         return functools.partial(_whole, layer)
     attended = _self_attention(own, maps[own])
     fed = _feed_forward(forward, maps[forward]) if isinstance(forward, FeedForward) else forward
@@ -57,6 +53,17 @@ def lean(layer: Layer, maps: dict[nn.Module, Maps]) -> Step:
         return third(x)
 
     return step
+
+
+def written_out(layer: Layer, maps: dict[nn.Module, Maps]) -> bool:
+    """Whether a layer's parts are all among those of this file, prepared where need be, and nobody watches one."""
+    looks = [one for one in (layer.self_attention, layer.cross_attention) if one is not None]
+    if layer.adapter or layer.inserted or layer.spec.merged or _watched(layer):
+        return False
+    forward = layer.feed_forward
+    return all(one in maps and _known(one) for one in looks) and (
+        not isinstance(forward, FeedForward) or forward in maps
+    )
 
 
 def _whole(

@@ -126,6 +126,17 @@ class Packed:
         out: Tensor = self._product(x, self._weight, self._bias, self._activation, [], self._algorithm)
         return out
 
+    @property
+    def written_out(self) -> tuple[Callable[..., Tensor], tuple[Any, ...]]:
+        """(f, more), so that the map of x is f(x, *more): where a Python call between the two is one too many."""
+        return getattr(self._product, "_op", self._product), (
+            self._weight,
+            self._bias,
+            self._activation,
+            [],
+            self._algorithm,
+        )
+
     def followed(self, activation: str, algorithm: str) -> "Packed":
         """The same map, and an activation of what it gives."""
         return Packed(self._weight, self._bias, activation, algorithm)
