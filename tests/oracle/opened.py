@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from tests.oracle.cases import CASES
-from tests.oracle.names import KINDS
 from tests.oracle.originals import CLOSE, FIGURES, flax_figures, tensorflow_figures, torch_figures
 from tests.oracle.stored import arrays
 from tests.oracle.written import hashes
@@ -16,10 +15,12 @@ def logits(framework: str, place: Path, inputs: dict[str, np.ndarray]) -> np.nda
     """Of the original class, from a folder of ours, unaided: no `from_pt`."""
     import transformers
 
-    if framework == "torch":
+    if framework == "pt":
         model = transformers.EncoderDecoderModel.from_pretrained(place, attn_implementation="eager").eval()
         return torch_figures(model, inputs)[FIGURES[0]]
-    model = getattr(transformers, f"{KINDS[framework]}EncoderDecoderModel").from_pretrained(place)
+    model = getattr(transformers, f"{'Flax' if framework == 'flax' else 'TF'}EncoderDecoderModel").from_pretrained(
+        place
+    )
     figures, _ = (flax_figures if framework == "flax" else tensorflow_figures)(model, inputs)
     return figures[FIGURES[0]]
 

@@ -6,7 +6,6 @@ Runs in the library's own environment; `opened.py` then runs in the originals'.
 import hashlib
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,35 +16,36 @@ PAIRS = ("bert+bert", "bert+gpt2", "roberta+roberta")
 SHARD = "24KB"
 
 
-def _saved(kind: str, **told: Any) -> Callable[[Path, Path], None]:
-    def save(place: Path, out: Path) -> None:
-        import seqgraft
-
-        getattr(seqgraft, kind).from_pretrained(place).save_pretrained(out, **told)
-
-    return save
-
-
-WRITERS: dict[str, dict[str, Callable[[Path, Path], None]]] = {
+WRITERS: dict[str, dict[str, dict[str, Any]]] = {
     "flax": {
-        "flax_model.msgpack": _saved("FlaxEncoderDecoderModel", safe_serialization=False),
-        "flax safetensors": _saved("FlaxEncoderDecoderModel", safe_serialization=True),
-        "flax shards": _saved("FlaxEncoderDecoderModel", safe_serialization=False, max_shard_size=SHARD),
+        "flax_model.msgpack": {},
+        "flax safetensors": {"safetensors": True},
+        "flax shards": {"max_shard_size": SHARD},
     },
-    "tensorflow": {
-        "tf_model.h5": _saved("TFEncoderDecoderModel", safe_serialization=False),
-        "tf safetensors": _saved("TFEncoderDecoderModel", safe_serialization=True),
-        "tf shards": _saved("TFEncoderDecoderModel", safe_serialization=False, max_shard_size=SHARD),
+    "tf": {
+        "tf_model.h5": {},
+        "tf safetensors": {"safetensors": True},
+        "tf shards": {"max_shard_size": SHARD},
     },
-    "torch": {"safetensors": _saved("EncoderDecoderModel")},
+    "pt": {"safetensors": {}},
 }
-"""The framework whose original opens it -> kind of file -> what writes it, from one PyTorch folder."""
+"""The framework whose original opens it -> kind of file -> what our writer is told."""
 
 
 def write(pair: str, framework: str, kind: str, out: Path) -> Path:
-    """One folder of ours."""
-    with tempfile.TemporaryDirectory() as place:
-        WRITERS[framework][kind](folder(Path(place) / "torch", stored.read(pair)), out)
+    """One folder of ours, from the PyTorch folder of the case."""
+    from seqgraft.checkpoints import open_weights
+    from seqgraft.checkpoints.frameworks import framework_writer
+    from seqgraft.checkpoints.pair_arrays import pair_tensors, read_pair
+    from seqgraft.config import AutoConfig
+
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as made:
+        place = folder(Path(made), stored.read(pair))
+        config = AutoConfig.from_pretrained(place)
+        arrays = read_pair(config, open_weights(place), place)
+        framework_writer(config, framework, **WRITERS[framework][kind])(out, pair_tensors(config, arrays))
+        config.save_pretrained(out)
     return out
 
 
