@@ -113,3 +113,9 @@ def set_lengths(config: GenerationConfig, prompt_length: int, position_limit: in
         )
     config.min_length = least
     return int(config.max_length)
+
+
+def position_limit(halves: tuple[Any, ...]) -> int | None:
+    """How many positions the last half has that says so."""
+    limits = (getattr(half, "max_position_embeddings", None) for half in reversed(halves))
+    return next((limit for limit in limits if limit is not None), None)

@@ -17,7 +17,7 @@ from seqgraft.generation.caching import quantized_cache
 from seqgraft.generation.config import GenerationConfig
 from seqgraft.generation.modes import idle
 from seqgraft.generation.outputs import BaseModelOutput
-from seqgraft.generation.resolve import SpecialIds, set_lengths, settings_of, special_ids
+from seqgraft.generation.resolve import SpecialIds, position_limit, set_lengths, settings_of, special_ids
 from seqgraft.generation.stopping import EosTokenCriteria, MaxTimeCriteria
 from seqgraft.generation.streamers import BaseStreamer
 from seqgraft.torch import processors as logits_processors
@@ -27,7 +27,7 @@ from seqgraft.torch.custom import own_arguments, run_custom
 from seqgraft.torch.decoding import CausalDecoding
 from seqgraft.torch.encoding import encoded
 from seqgraft.torch.generate_outputs import one_after_the_other, output
-from seqgraft.torch.generate_source import Source, Work, encoded_source, position_limit, sorted_arguments
+from seqgraft.torch.generate_source import Source, Work, encoded_source, sorted_arguments
 from seqgraft.torch.graphs import Plan, plan_of
 from seqgraft.torch.guidance import (
     GuidanceLogitsProcessor,

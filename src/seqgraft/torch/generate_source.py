@@ -151,9 +151,3 @@ def encoded_source(
 def _only_given(given: dict[str, Any], names: tuple[str, ...], device: torch.device) -> dict[str, Tensor]:
     """Inputs that most encoders do not take."""
     return {name: moved(given[name], device) for name in names if given.get(name) is not None}
-
-
-def position_limit(halves: tuple[Any, ...]) -> int | None:
-    """How many positions the last half has that says so."""
-    limits = (getattr(half, "max_position_embeddings", None) for half in reversed(halves))
-    return next((limit for limit in limits if limit is not None), None)
