@@ -17,6 +17,9 @@ BOTH = (
     "force_download",
     "revision",
     "use_safetensors",
+    "from_pt",
+    "from_tf",
+    "from_flax",
     "low_cpu_mem_usage",
     "trust_remote_code",
 )

@@ -23,7 +23,12 @@ def require(plan: Plan, source: str | os.PathLike[str], *, fresh: Collection[str
 def refuse(source: str | os.PathLike[str], found: list[str]) -> None:
     """Raise the problems of one or several plans as one error, if there are any."""
     if found:
-        raise CheckpointError(f"The weights of '{os.fspath(source)}' do not fit the model:\n" + "\n".join(found))
+        raise misfit(source, found)
+
+
+def misfit(source: str | os.PathLike[str], found: list[str]) -> CheckpointError:
+    """The error of these problems."""
+    return CheckpointError(f"The weights of '{os.fspath(source)}' do not fit the model:\n" + "\n".join(found))
 
 
 def problems(plan: Plan, *, fresh: Collection[str] = (), files: WeightFiles) -> list[str]:

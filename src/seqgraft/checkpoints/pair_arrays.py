@@ -23,7 +23,7 @@ from seqgraft.checkpoints.initial import copies_of_self_attention, fresh
 from seqgraft.checkpoints.maps import Array
 from seqgraft.checkpoints.matching import Match, Side, match_half, tell_fresh
 from seqgraft.checkpoints.pairs import bridge_table, in_one_file, match_pair, same_when_both_stored
-from seqgraft.checkpoints.quantized import quantization
+from seqgraft.checkpoints.quantized import SCALES, quantization
 from seqgraft.checkpoints.sharing import BRIDGE
 from seqgraft.config import EncoderDecoderConfig
 from seqgraft.errors import CheckpointError
@@ -62,7 +62,7 @@ def read_pair(config: EncoderDecoderConfig, files: WeightFiles, source: str | os
     Raises CheckpointError: one error that lists all that is missing, unexpected or of another shape in either half;
     or copies of a tied tensor differ.
     """
-    _refuse_quantized(config, source)
+    _refuse_quantized(config, files, source)
     match = match_pair(config, files, source)
     same = same_when_both_stored(config, match, files, source)
     config.tie_encoder_decoder = config.tie_encoder_decoder and same
@@ -82,7 +82,7 @@ def read_half(
 
     What it lacks and may lack is in `missing`, and a line of the log says so. Raises CheckpointError as `read_pair`.
     """
-    _refuse_quantized(config, source)
+    _refuse_quantized(config, files, source)
     match = match_half(config, side, files, start)
     refuse(source, match.problems(files))
     tell_fresh(f"The {side}", source, match)
@@ -160,8 +160,8 @@ def _dtype(half: HalfArrays) -> Any:
     return max(count, key=lambda dtype: count[dtype]) if count else np.dtype(np.float32)
 
 
-def _refuse_quantized(config: PretrainedConfig, source: str | os.PathLike[str]) -> None:
-    if quantization(config) is not None:
+def _refuse_quantized(config: PretrainedConfig, files: WeightFiles, source: str | os.PathLike[str]) -> None:
+    if quantization(config) is not None or any(name.endswith(f".{SCALES}") for name in files.headers):
         raise CheckpointError(
             f"The weights of '{os.fspath(source)}' must be floats here, but are quantised: PyTorch alone opens such "
             "folders. Use the folder that it was made from."

@@ -6,6 +6,7 @@ import typer
 
 from seqgraft import __version__
 from seqgraft.cli import compose as compose_command
+from seqgraft.cli import convert as convert_command
 from seqgraft.cli import doctor as doctor_command
 from seqgraft.cli import evaluate as evaluate_command
 from seqgraft.cli import flags
@@ -68,6 +69,7 @@ app.command("evaluate", epilog=evaluate_command.EPILOG)(
 )
 app.command("inspect", epilog=inspect_command.EPILOG)(guarded(inspect_command.inspect))
 app.command("quantize", epilog=quantize_command.EPILOG)(guarded(quantize_command.quantize))
+app.command("convert", epilog=convert_command.EPILOG)(guarded(convert_command.convert))
 app.command("doctor", epilog=doctor_command.EPILOG)(guarded(doctor_command.doctor))
 
 

@@ -54,7 +54,7 @@ def quantize(
     check_folder(output, force=force)
     if quantization(AutoConfig.from_pretrained(model)) is not None:
         raise ConfigurationError(f"'{model}' must hold floats to be quantised, but is quantised already.")
-    tokenizer = _tokenizer(model)
+    tokenizer = tokenizer_of(model)
     pair = EncoderDecoderModel.from_pretrained(model)
     before = _size(pair)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -85,7 +85,7 @@ def _size(pair: Any) -> int:
     return sum(p.numel() * p.element_size() for p in pair.parameters())
 
 
-def _tokenizer(model: str) -> Any:
+def tokenizer_of(model: str) -> Any:
     """The folder's tokenizer; None, told, where it has none."""
     from seqgraft.errors import FolderError, TokenizerError
     from seqgraft.text import AutoTokenizer
