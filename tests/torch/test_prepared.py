@@ -47,6 +47,13 @@ def twice_elsewhere(pair: nn.Module) -> None:
             parameter.data = parameter.data * 1.3
 
 
+def turned(pair: nn.Module) -> None:
+    """Square weights, at the same place in memory."""
+    for parameter in pair.parameters():
+        if parameter.dim() == 2 and parameter.shape[0] == parameter.shape[1]:
+            parameter.data = parameter.data.t()
+
+
 def under_no_grad(pair: nn.Module) -> None:
     with torch.no_grad():
         for parameter in pair.parameters():
@@ -59,7 +66,7 @@ def in_inference_mode(pair: nn.Module) -> None:
             parameter.data.mul_(1.7)
 
 
-@pytest.mark.parametrize("change", [in_place, twice_elsewhere, under_no_grad, in_inference_mode])
+@pytest.mark.parametrize("change", [in_place, twice_elsewhere, turned, under_no_grad, in_inference_mode])
 def test_weights_that_changed_are_prepared_anew(folder: Path, change: Callable[[nn.Module], None]) -> None:
     theirs, ours = reference_pair("bert", "bert"), EncoderDecoderModel.from_pretrained(folder)
     inputs = source("bert")

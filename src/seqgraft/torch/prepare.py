@@ -124,7 +124,9 @@ def _signature(stack: Stack) -> tuple[tuple[int, ...], ...]:
     """
     modules = list(stack.modules())
     parameters = [p for module in modules for p in module._parameters.values() if p is not None]
-    tensors = tuple((id(p), p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters)
+    tensors = tuple(
+        (id(p), p.data_ptr(), p.numel(), p.is_contiguous(), 0 if p.is_inference() else p._version) for p in parameters
+    )
     return (*tensors, *((id(m), watched(m), int(bool(getattr(m, "eager", False)))) for m in modules))
 
 
