@@ -108,3 +108,13 @@ def test_tokens_that_the_vocabulary_does_not_have() -> None:
     settings = settings_of(o)
     o.eos, o.suppress_tokens = [2], [4]
     check(run(NumpyOps(), table, settings, [[1]]), table, o)
+
+
+def test_the_token_after_a_forced_first_one_counts_as_the_first() -> None:
+    table = np.zeros((1, 8, 8, 8), np.float32)
+    table[..., 5], table[..., 6] = 2.0, 1.0
+    for beams in (1, 2):
+        o = oracle.Options(beams=beams, max_length=4, begin_suppress_tokens=[5], forced_bos_token_id=4)
+        found = run(NumpyOps(), table, settings_of(o), [[1]])
+        check(found, table, o)
+        assert found.sequences[0].tolist() == [1, 4, 6, 5]

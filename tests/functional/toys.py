@@ -58,8 +58,11 @@ def random_options(seed: int) -> tuple[int, Any, Settings]:
         o.no_repeat_ngram_size = r.randint(1, 4)
     if r.random() < 0.4:
         o.repetition_penalty = r.choice([0.7, 1.3, 2.5])
-    if r.random() < 0.4:
-        o.bad_words_ids = [r.choices(tokens, k=r.randint(1, 3)) for _ in range(4)] + [[2]]
+    if r.random() < 0.5:  # what would come otherwise, in part
+        text = oracle.greedy(table_of(seed, vocabulary), r.randrange(3), o)
+        starts = [(r.randrange(len(text)), r.randint(2, 4)) for _ in range(6)]
+        words = [text[start : start + length] for start, length in starts]
+        o.bad_words_ids = [r.choices(tokens, k=1), [2], *(word for word in words if len(word) > 1)]
     if r.random() < 0.3:
         o.suppress_tokens = r.choices(tokens[2:], k=4)  # a forced token that is forbidden leaves nothing
     if r.random() < 0.3:
