@@ -171,6 +171,14 @@ def test_public_names() -> None:
         _ = seqgraft.NobodysModel
 
 
+@pytest.mark.parametrize(("name", "module"), [("TFEncoderDecoderModel", "tensorflow")])
+def test_a_missing_extra_is_named(name: str, module: str) -> None:
+    code = f"import sys; sys.modules[{module!r}] = None\nimport seqgraft\nseqgraft.{name}"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"MissingExtraError: {name} needs " in run.stderr
+    assert f"pip install 'seqgraft[{module}]'" in run.stderr
+
+
 def test_the_walk_sees(tmp_path: Path) -> None:
     """Itself: what is inside a function, what only type checkers read, what `import_module` names."""
     path = tmp_path / "file.py"

@@ -61,8 +61,9 @@ def traced(ours: Any, told: dict[str, Any], compiled: bool) -> Any:
     return half(told)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("name", ["bert", "deberta-v2", "xlnet", "mpnet", "t5", "modernbert", "longformer"])
+@pytest.mark.parametrize(
+    ("name", "compiled"), [("bert", True), ("xlnet", True), ("deberta-v2", False), ("t5", False), ("longformer", False)]
+)
 def test_encoder_of_unknown_sizes(made: Any, name: str, compiled: bool) -> None:
     ours, told = made.ours(BY_NAME[name], "encoder"), given(OPS, batch("right", pad=pad_of(BY_NAME[name])))
     eager = run_spec(OPS, ours.spec, weights(OPS, ours), told)
@@ -70,8 +71,9 @@ def test_encoder_of_unknown_sizes(made: Any, name: str, compiled: bool) -> None:
     assert distance(*(torched(x[mask]) for x in (traced(ours, told, compiled), eager))) < BOUND
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("name", ["gpt2", "roberta", "llama", "bloom", "t5", "prophetnet", "mixtral", "falcon"])
+@pytest.mark.parametrize(
+    ("name", "compiled"), [("gpt2", True), ("llama", True), ("roberta", False), ("bloom", False), ("prophetnet", False)]
+)
 def test_decoder_of_unknown_sizes(made: Any, name: str, compiled: bool) -> None:
     row = BY_NAME[name]
     ours = made.ours(row, "decoder", row.cross)
@@ -87,12 +89,12 @@ def test_blocks_need_a_known_length(made: Any) -> None:
         traced(made.ours(row, "encoder"), given(OPS, batch("right", pad=pad_of(row))), False)
 
 
-@pytest.mark.parametrize("name", ["bert", "gpt2", "bart", "t5", "deberta", "prophetnet", "mixtral", "gemma"])
+@pytest.mark.parametrize("name", ["bert", "gpt2", "bart", "prophetnet", "mixtral", "gemma"])
 def test_loss_and_gradients(made: Any, name: str) -> None:
     """Those of every parameter; one that is zero but for rounding (a key's bias) is measured by the largest."""
     row = BY_NAME[name]
     ours = made.ours(row, "decoder", row.cross)
-    inputs = {**batch("right", pad=pad_of(row)), **(memory(row.source) if row.cross else {})}
+    inputs = {**batch("none"), **(memory(row.source) if row.cross else {})}
     labels = torch.randint(4, VOCABULARY, inputs["input_ids"].shape, generator=torch.Generator().manual_seed(5))
     labels[0, 3:] = -100
     theirs = F.cross_entropy(ours(**inputs).logits.flatten(0, 1), labels.flatten())
