@@ -34,7 +34,7 @@ def test_flags_have_the_names_and_defaults_of_train():
     assert {name: value for name, value in own.items() if value is not None} == {
         name: theirs[name] for name, value in own.items() if value is not None
     }
-    given_otherwise = {"valid_pairs", "progress", "dropout", "validation", "about", "tell", "lora"}
+    given_otherwise = {"valid_pairs", "progress", "dropout", "validation", "about", "tell", "lora", "loggers"}
     assert set(theirs) - set(own) - given_otherwise == set()
 
 
@@ -166,3 +166,31 @@ def test_refusals_come_before_the_work(seqgraft, folder, bert, data, tmp_path):
     assert seqgraft("train", folder, "-d", data, *out, "--decay", "sudden").exit_code == 2
     assert seqgraft("train", folder, "-d", data, *out, "--device", "99").exit_code == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_configuration_and_a_tokenizer_are_enough_to_start_from_scratch(seqgraft, folder, data, tmp_path):
+    """Without `--init scratch` the missing weights are an error; with it the model has the reference's tensors."""
+    import transformers
+
+    start = tmp_path / "start"
+    library.AutoTokenizer.from_pretrained(folder).save_pretrained(start)
+    sizes = {f"{side}_{name}": 8 if name == "ffn_dim" else 1 for side in ("encoder", "decoder") for name in _MARIAN}
+    config = transformers.MarianConfig(**sizes, d_model=8, vocab_size=99, decoder_start_token_id=0, pad_token_id=0)
+    config.eos_token_id = config.forced_eos_token_id = 3
+    config.save_pretrained(start)
+    flags = ("--rows-per-batch", 10, "--device", "cpu", "--average-checkpoints", 2, "--average-every", 1, "--valid", data)
+    done = seqgraft("train", start, "-d", data, "-o", tmp_path / "no", *flags)
+    assert (done.exit_code, "weights" in done.stderr) == (1, True)
+    done = seqgraft("train", start, "-d", data, "-o", tmp_path / "out", *flags, "--init", "scratch", "--seed", 3)
+    assert done.exit_code == 0, done.stderr
+    wanted = sum(p.numel() for p in transformers.MarianMTModel(config).parameters() if p.requires_grad)
+    assert f"{wanted + config.vocab_size:,} random parameters" in " ".join(done.stderr.split())
+    found, how = transformers.MarianMTModel.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not any(how[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert float(found.model.shared.weight.detach().std()) == pytest.approx(config.init_std, rel=0.2)
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["result"]["averaged"] == [1, 2]
+    done = seqgraft("train", start, "-d", data, "-o", tmp_path / "no", *flags, "--init", "scratch", "--best", "loss")
+    assert (done.exit_code, "`average_checkpoints` keeps the mean" in " ".join(done.stderr.split())) == (1, True)
+
+
+_MARIAN = ("layers", "attention_heads", "ffn_dim")

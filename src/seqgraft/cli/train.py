@@ -235,7 +235,11 @@ def train(
     ] = None,
     init: Annotated[
         list[str] | None,
-        _option(panel=_RECIPE, metavar="HALF=scratch", help="Random weights for encoder or decoder. Repeatable."),
+        _option(
+            panel=_RECIPE,
+            metavar="HALF=scratch",
+            help="Random weights for encoder or decoder; scratch alone for both, of which config.json is enough.",
+        ),
     ] = None,
     source_field: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of sources; by default source, document or text.")
@@ -274,7 +278,7 @@ def train(
     from seqgraft.training.pairs import PairFiles, Skipped
 
     recipes.named(recipe)
-    halves = [half_of(text) for text in init or ()]
+    afresh = [side for text in init or () for side in half_of(text)]
     plan = validation_of(validating, options)
     fields: dict[str, Any] = {"source_field": source_field, "target_field": target_field}
     skipped = Skipped() if options["skip_bad"] else None
@@ -292,15 +296,21 @@ def train(
         held_out = list(PairFiles([validating["validation"]], **fields, skipped=skipped))
     elif pairs.fraction is not None:
         held_out = list(pairs.others())
-    made = EncoderDecoderModel.from_pretrained(model, dtype="float32")
     opened = AutoTokenizer.from_pretrained(tokenizer or model)
-    _set_length(made, options["max_target_length"])
-    if halves:
+    if afresh:
         import torch
 
         torch.manual_seed(options["seed"])
-    for line in [recipes.start_afresh(made, side) for half in halves for side in half]:
-        note(line)
+    if set(afresh) == {"encoder", "decoder"}:
+        from seqgraft.training.initial import untrained
+
+        made = untrained(model)
+        note(f"Both halves start from scratch: {made.num_parameters():,} random parameters.")
+    else:
+        made = EncoderDecoderModel.from_pretrained(model, dtype="float32")
+        for line in [recipes.start_afresh(made, side) for side in afresh]:
+            note(line)
+    _set_length(made, options["max_target_length"])
     for line in recipes.prepare(made, recipe):
         note(line)
 

@@ -1,9 +1,28 @@
-"""A better start for a fresh output than nought."""
+"""Starts without a checkpoint: a whole pair of random weights, and a better one than nought for a fresh output."""
+
+import os
 
 import torch
 
+from seqgraft.config import AutoConfig, EncoderDecoderConfig
+from seqgraft.folders import Origin
+from seqgraft.generation.folder import pair_generation
 from seqgraft.torch.model import EncoderDecoderModel
 from seqgraft.training.data import TokenizedPairs
+
+
+def untrained(source: str | os.PathLike[str]) -> EncoderDecoderModel:
+    """A pair of random weights, all of which count as new, with a folder's configuration and generation settings.
+
+    The folder needs no weights: a `config.json` will do, of a pair or of a published kind of encoder-decoder. Raises
+    FolderError where there is none, ConfigurationError for that of anything else.
+    """
+    config = EncoderDecoderConfig.of(AutoConfig.from_pretrained(source))
+    config.__dict__.pop("quantization_config", None)
+    model = EncoderDecoderModel.from_config(config)
+    model.config.encoder.new_parameters = model.config.decoder.new_parameters = ["*"]
+    model.generation_config = pair_generation(source, Origin(), model.config)
+    return model
 
 
 def set_output_prior(model: EncoderDecoderModel, data: TokenizedPairs) -> bool:
