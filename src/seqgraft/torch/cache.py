@@ -17,10 +17,11 @@ class LayerCache:
     A row has slots of its own, or the rows of a source share them: then a step adds a slot for each row.
     """
 
-    __slots__ = ("_kept", "_spare", "_store", "length")
+    __slots__ = ("_first", "_kept", "_spare", "_store", "length")
 
-    def __init__(self) -> None:
-        self.length = 0
+    def __init__(self, first: int = _FIRST) -> None:
+        """With room for `first` slots, once something comes."""
+        self.length, self._first = 0, first
         """Slots in use."""
         self._store: Tensor | None = None
         self._kept: tuple[Tensor, Tensor] | None = None
@@ -88,7 +89,7 @@ class LayerCache:
         least = self.length + new
         if self._store is not None and least <= self._store.shape[3]:
             return self._store
-        size = max(least, 2 * self.length, _FIRST)
+        size = max(least, 2 * self.length, self._first)
         old = torch.stack(self._kept) if self._kept is not None else self._store
         self._store = like.new_empty((2, *like.shape[:2], size, like.shape[3]))
         self._spare = self._kept = None

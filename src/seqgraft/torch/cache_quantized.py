@@ -153,7 +153,7 @@ class QuantizedLayerCache(LayerCache):
         super().__init__()
         self._config, self._buffer = config, buffer
         self._each = 1
-        self._low, self._new = Codes(config.nbits, config.q_group_size), LayerCache()
+        self._low, self._new = Codes(config.nbits, config.q_group_size), LayerCache(first=1)
 
     @property
     def key(self) -> Tensor | None:
@@ -223,7 +223,7 @@ class QuantizedLayerCache(LayerCache):
     def _rest(self, key: Tensor, value: Tensor) -> None:
         """These are the newest, in room for as many as there will be."""
         tokens = self._config.residual_length
-        self._new = LayerCache()
+        self._new = LayerCache(first=1)
         self._new.room(key, max(key.shape[2], (tokens + max(tokens // 4, 1)) * self._each))
         self._new.append(key, value)
 
