@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqgraft.checkpoints.frameworks import framework_writer
 from seqgraft.checkpoints.pair_arrays import HalfArrays, PairArrays, pair_tensors
 from seqgraft.config import EncoderDecoderConfig
 from seqgraft.families.configuration import PretrainedConfig
@@ -358,10 +359,10 @@ class FlaxEncoderDecoderModel:
         safe_serialization: bool = False,
     ) -> None:
         """Write configuration, generation settings and parameters, all or nothing: `flax_model.msgpack`, or with
-        `safe_serialization` a safetensors file that every framework opens."""
+        `safe_serialization` a safetensors file of the same names. Every framework's classes here open either."""
         tree = self.params if params is None else params
         pair = host.Host(self.config, self._arrays(tree), self.generation_config)
-        writer = host.writer("flax", max_shard_size, safe_serialization)
+        writer = framework_writer(self.config, "flax", safetensors=safe_serialization, max_shard_size=max_shard_size)
         dtype = jnp.dtype(at(tree, leaves(self.config, {})[0].path).dtype).name
         host.saved(save_directory, pair, dtype, writer)
 

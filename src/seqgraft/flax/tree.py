@@ -12,8 +12,12 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
+from seqgraft.checkpoints.kinds import pair_kinds, with_carried
+from seqgraft.checkpoints.names_flax import to_flax
 from seqgraft.checkpoints.pairs import in_one_file
+from seqgraft.checkpoints.sharing import whole_of
 from seqgraft.config import EncoderDecoderConfig
 from seqgraft.families import family
 from seqgraft.families.naming import Written, plan_writing
@@ -23,7 +27,6 @@ from seqgraft.spec import parameters
 
 Tree = dict[str, Any]
 Path = tuple[str, ...]
-_TABLES = ("embed", "positions", "streams", "token_types", "position_bias", "distances")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Leaf:
     side: str
     """encoder, decoder, or bridge."""
     turned: bool
-    """Whether it is the file's matrix turned."""
+    """Whether its axes are the file's in the opposite order."""
     parts: tuple[str, ...] = ()
     """The functional core's names of what it holds."""
 
@@ -47,19 +50,16 @@ class Leaf:
 def leaves(config: EncoderDecoderConfig, carried: Mapping[str, tuple[int, ...]] | None = None) -> list[Leaf]:
     """Every leaf of a pair's tree. `carried`: names in its file that nothing computes with -> shapes."""
     shapes: dict[str, tuple[int, ...]] = {}
-    linear: set[str] = set()
     core: dict[str, str] = {}
     for side in host.SIDES:
         half = getattr(config, side)
         spec = family(half.model_type).half(side).spec(half)  # type: ignore[arg-type]
         maps = linear_maps(spec)
-        for name, shape in parameters(spec).items():
+        for name, size in parameters(spec).items():
             known = f"{side}.{name}"
-            shapes[known] = shape
+            shapes[known] = size
             kernel = name.removesuffix(".weight") in maps and name.endswith(".weight")
-            if kernel:
-                linear.add(known)
-            core[known] = known[:-6] + "kernel" if kernel else known
+            core[known] = f"{known[:-6]}kernel" if kernel else known
 
     def written(side: str, start: str, headed: bool) -> dict[str, tuple[str, Written]]:
         half = getattr(config, side)
@@ -77,62 +77,26 @@ def leaves(config: EncoderDecoderConfig, carried: Mapping[str, tuple[int, ...]] 
         lambda one: one,
     )
     elsewhere = host.owners(config)
+    kinds = pair_kinds(config)
     made = []
     for name, (side, one) in found.items():
+        path, turned = to_flax(name, kinds[name])
         if side == "bridge":
-            shape = config.bridge or ()
-            turned = one.name == "weight"
-            made.append(
-                Leaf(
-                    name,
-                    _path(name, "kernel" if turned else "bias"),
-                    shape[::-1] if turned else shape[:1],
-                    one,
-                    side,
-                    turned,
-                    (f"bridge.{'kernel' if turned else 'bias'}",),
-                )
-            )
-            continue
-        parts = tuple(f"{side}.{part}" for part in one.parts)
-        if all(core[part] in elsewhere for part in parts):
-            continue
-        shape = _shape(one, [shapes[part] for part in parts])
-        kernel = parts[0] in linear
-        turned = kernel and len(shape) == 2
-        leaf = "kernel" if kernel or parts[0].endswith("convolution.weight") else _leaf(parts[0])
-        made.append(
-            Leaf(
-                name,
-                _path(name, leaf),
-                shape[::-1] if turned else shape,
-                one,
-                side,
-                turned,
-                tuple(core[p] for p in parts),
-            )
-        )
-    for name, shape in (carried or {}).items():
-        last = name.rpartition(".")[2]
-        table = "embed" in name.rpartition(".")[0].rpartition(".")[2]
-        turned = last == "weight" and len(shape) == 2 and not table
-        leaf = "kernel" if turned else "embedding" if table else "scale" if last == "weight" else last
-        made.append(Leaf(name, _path(name, leaf), shape[::-1] if turned else shape, None, "carried", turned))
+            shape: tuple[int, ...] = (config.bridge or ())[: 2 if one.name == "weight" else 1]
+            parts: tuple[str, ...] = ("bridge.kernel" if turned else "bridge.bias",)
+        else:
+            own = tuple(f"{side}.{part}" for part in one.parts)
+            parts = tuple(core[part] for part in own)
+            if all(part in elsewhere for part in parts):
+                continue
+            shape = _shape(one, [shapes[part] for part in own])
+        made.append(Leaf(name, tuple(path.split("/")), shape[::-1] if turned else shape, one, side, turned, parts))
+    more = carried or {}
+    for name, what in with_carried({}, more, more).items():
+        path, turned = to_flax(name, what)
+        shape = more[name][::-1] if turned else more[name]
+        made.append(Leaf(name, tuple(path.split("/")), shape, None, "carried", turned))
     return made
-
-
-def _leaf(canonical: str) -> str:
-    module, _, last = canonical.rpartition(".")
-    if last != "weight":
-        return last
-    table = module.rpartition(".")[2] in _TABLES or ".constants." in module
-    return "embedding" if table else "scale"
-
-
-def _path(name: str, leaf: str) -> Path:
-    """A file's name -> the tree's; the last word is `leaf` where the file's is `weight`, else the file's."""
-    *modules, last = name.split(".")
-    return (*modules, leaf if last == "weight" else last)
 
 
 def _shape(one: Written, parts: list[tuple[int, ...]]) -> tuple[int, ...]:
@@ -152,21 +116,15 @@ def planted(config: EncoderDecoderConfig, tensors: Mapping[str, Any], carried: M
     return tree
 
 
-def gathered(config: EncoderDecoderConfig, tree: Mapping[str, Any], carried: Mapping[str, tuple[int, ...]]) -> Tree:
-    """The way back, without the copies that only a file of a tied pair holds."""
-    found = {}
-    for leaf in leaves(config, carried):
-        value = np.asarray(at(tree, leaf.path))
-        found[leaf.name] = np.transpose(value) if leaf.turned else value
-    return found
-
-
 def core_weights(config: EncoderDecoderConfig, tree: Mapping[str, Any], every: list[Leaf]) -> dict[str, Any]:
     """The tree's leaves as the functional core's weights; differentiable, and free of copies once compiled."""
     held: dict[str, Any] = {}
     for leaf in every:
         if leaf.written is not None:
             held |= _cut(config, leaf, jnp.asarray(at(tree, leaf.path)))
+    whole = whole_of(config)
+    for name in whole.fixed if whole is not None else ():  # which published models hold as buffers
+        held[f"decoder.{name}"] = lax.stop_gradient(held[f"decoder.{name}"])
     for name, owner in host.owners(config).items():
         held[name] = held[owner]
     return held
@@ -178,7 +136,7 @@ def _cut(config: EncoderDecoderConfig, leaf: Leaf, value: Any) -> dict[str, Any]
     kernel = leaf.parts[0].endswith(".kernel")
     if one is None:
         return {}
-    if len(leaf.parts) == 1 and not one.experts and not one.heads:
+    if len(leaf.parts) == 1 and not one.experts and not one.heads and len(leaf.shape) <= 2:
         straight = one.turned == (not leaf.turned) if kernel else True
         return {leaf.parts[0]: value if straight else value.T}
     stored = value.T if leaf.turned else value

@@ -290,10 +290,3 @@ def saved(folder: Source, host: Host, dtype: str, write: Writer = write_arrays) 
         folders.write_json(staged / CONFIG_NAME, written_pair(host.config, dtype))
         host.generation.save_pretrained(staged)
         write(staged, pair_tensors(host.config, host.arrays))
-
-
-def writer(framework: str, max_shard_size: int | str, safe_serialization: bool) -> Writer:
-    """How a framework's class writes: safetensors, or the framework's own file."""
-    if safe_serialization:
-        return lambda folder, tensors: write_arrays(folder, tensors, max_shard_size=max_shard_size)
-    raise NotImplementedError(framework)
