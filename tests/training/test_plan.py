@@ -42,6 +42,12 @@ def test_rows_alone_fill_every_batch_but_one():
     assert sizes == [1000 % 16, *[16] * (1000 // 16)]
 
 
+@pytest.mark.parametrize("count", [20, 1000])
+def test_a_bound_of_tokens_that_none_reaches_changes_no_number_of_batches(count):
+    plan = BatchPlan(*lengths(count), rows=5, tokens=4096)
+    assert [len(part) for part in plan._parts] == [5] * (count // 5)
+
+
 def test_batches_are_nearly_full():
     sources, targets = lengths(5000)
     plan = BatchPlan(sources, targets, tokens=2048)

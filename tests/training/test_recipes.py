@@ -148,3 +148,7 @@ def test_a_half_from_scratch(make):
     assert "decoder.embed.weight" not in is_new(made.model)
     with pytest.raises(ConfigurationError, match="'encoder' or 'decoder'"):
         recipes.start_afresh(made.model, "both")
+    with pytest.raises(ConfigurationError, match="must start alike, but the encoder alone starts from scratch"):
+        recipes.prepare(made.model, "share")
+    recipes.start_afresh(made.model, "decoder")
+    assert "Both halves share" in recipes.prepare(made.model, "share")[0]

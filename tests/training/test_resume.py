@@ -158,7 +158,9 @@ def test_a_full_disk_loses_nothing(make, tmp_path, monkeypatch, room):
         return file
 
     monkeypatch.setattr(checkpoints.WholeFiles, "opened", staticmethod(second_is_full))
-    with pytest.raises(FolderError, match=r"step-0000000006.ckpt' must be written.*step-0000000003.ckpt, is whole"):
+    with pytest.raises(
+        FolderError, match=r"step-0000000006.ckpt' must be written.*No space left.*step-0000000003.ckpt, is whole"
+    ):
         run(make, tmp_path)
     monkeypatch.setattr(checkpoints.WholeFiles, "opened", staticmethod(opened))
     assert sorted(path.name for path in (tmp_path / checkpoints.FOLDER).iterdir()) == ["step-0000000003.ckpt"]

@@ -81,14 +81,30 @@ def test_it_begins_where_it_is_told(data):
 
 
 def test_processes(monkeypatch):
-    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID"):
+    for name in (
+        "RANK",
+        "LOCAL_RANK",
+        "NODE_RANK",
+        "SLURM_PROCID",
+        "WORLD_SIZE",
+        "LOCAL_WORLD_SIZE",
+        "TORCHELASTIC_RUN_ID",
+    ):
         monkeypatch.delenv(name, raising=False)
     assert (Processes.asked(None, 1), rank()) == (Processes(1, 1), 0)
     assert Processes.asked(4, 2).world == 8
     with pytest.raises(ConfigurationError, match="`devices` must be at least 1"):
         Processes.asked(0, 1)
+    monkeypatch.setenv("SLURM_PROCID", "2")  # srun
+    assert not Processes(4, 1).first()
+    assert Processes(1, 1).first()  # of several trainings, each for itself
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert rank() == 3
+    assert not Processes(4, 1).first()
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("NODE_RANK", "1")  # Lightning's launcher, on the second machine
+    assert not Processes(4, 2).first()
+    assert Processes(4, 1).first()
     for name, value in (("RANK", 5), ("WORLD_SIZE", 8), ("LOCAL_WORLD_SIZE", 4), ("TORCHELASTIC_RUN_ID", "x")):
         monkeypatch.setenv(name, str(value))
     assert (Processes.asked(None, 1), rank()) == (Processes(4, 2), 5)

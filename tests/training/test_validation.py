@@ -8,7 +8,7 @@ import torch
 import transformers
 
 import seqgraft
-from seqgraft.errors import ConfigurationError, SeqgraftError
+from seqgraft.errors import ConfigurationError, FolderError, SeqgraftError
 from seqgraft.training import curves, module
 from seqgraft.training.data import TokenizedPairs
 from seqgraft.training.metrics import mean_loss, pair_losses
@@ -84,6 +84,38 @@ def test_patience(make, pairs):
     assert (result.stopped_early, result.steps, result.best["bleu"]) == (True, 5, 7.0)
 
 
+def test_of_equal_figures_the_loss_decides(make, pairs):
+    """A BLEU of 0 in the first validations neither keeps the first weights nor ends the training."""
+    values = iter([(3.0, 0.0), (2.0, 0.0), (1.0, 0.0), (1.5, 0.0), (0.9, 0.0), (2.0, 1.0), (3.0, 1.0), (3.0, 1.0)])
+
+    class Nought(Validation):
+        def run(self, model, tokenizer, data, held):
+            return dict(zip(("loss", "bleu"), next(values), strict=True))
+
+    plan = Nought(metrics=("bleu",), best="bleu", patience=2, every=1)
+    made = make()
+    options = {**FAST, "rows_per_batch": 6, "output": None, "valid_pairs": pairs, "validation": plan}
+    result = train(made.model, made.tokenizer, pairs, epochs=50, **options)
+    assert (result.stopped_early, result.steps) == (True, 8)
+    assert (result.best["step"], result.best["loss"]) == (6, 2.0)
+
+
+def test_lightnings_loggers_are_told(make, pairs, tmp_path):
+    loggers = pytest.importorskip("lightning.pytorch.loggers")
+    logger = loggers.CSVLogger(tmp_path, name="", version="")
+    made = make()
+    options = {**FAST, "valid_pairs": pairs, "validation": Validation(every=2), "output": None, "epochs": 2}
+    result = train(made.model, made.tokenizer, pairs, loggers=[logger], **options)
+    with (tmp_path / "metrics.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    told = {int(row["step"]): float(row["validation/loss"]) for row in rows if row["validation/loss"]}
+    assert told == {int(entry["step"]): pytest.approx(entry["loss"], rel=1e-6) for entry in result.validation}
+    first = next(row for row in rows if row["train/loss"])
+    assert float(first["train/loss"]) == pytest.approx(result.curve[0]["loss"], abs=1e-4)
+    assert float(first["train/target_tokens_per_second"]) > 0
+    assert "rows_per_batch: " in (tmp_path / "hparams.yaml").read_text(encoding="utf-8")
+
+
 def test_resumed_validation_goes_on(make, pairs, tmp_path, monkeypatch):
     """Killed after a checkpoint and resumed: the history, the best and the weights are those of an undisturbed run."""
     plan = Validation(metrics=("exact",), best="loss", every=1, generation={"max_new_tokens": 3})
@@ -157,8 +189,8 @@ def test_nothing_is_half_written(make, pairs, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(curves, "write_picture", full)
-    with pytest.raises(OSError, match="No space"):
-        train(made.model, made.tokenizer, pairs, output=tmp_path / "out", checkpoint_every=None, **FAST)
+    with pytest.raises(FolderError, match=r"out' must be written.*No space.*step-0000000001.ckpt, is whole: --resume"):
+        train(made.model, made.tokenizer, pairs, output=tmp_path / "out", checkpoint_every=1, **FAST)
     assert not list(tmp_path.rglob("*.safetensors"))
     assert not list(tmp_path.rglob("README.md"))
 

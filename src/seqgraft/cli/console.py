@@ -25,8 +25,9 @@ _ERROR = "bold red"
 
 def note(message: str, style: str = "") -> None:
     """One message for the person at the terminal; of processes that train together the first one speaks."""
-    first = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
-    if first or style == _ERROR:
+    from seqgraft.training.processes import rank
+
+    if rank() == 0 or style == _ERROR:
         stderr.print(message, style=style, markup=False)
 
 

@@ -6,7 +6,7 @@ import os
 import pickle
 import random
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -59,6 +59,33 @@ def begun(path: Path, identity: dict[str, Any]) -> int:
     return int(held["step"])
 
 
+def whole(output: str | os.PathLike[str]) -> str:
+    """A sentence about what is there to go on from."""
+    old = latest(output)
+    if old is None:
+        return "No checkpoint was written before."
+    return f"The last checkpoint, {old.name}, is whole: --resume goes on from it."
+
+
+class _Noting:
+    """A file that keeps what goes wrong when it is written; torch's writer tells something else."""
+
+    def __init__(self, file: IO[bytes], wrong: list[OSError]) -> None:
+        self.file, self.wrong = file, wrong
+
+    def write(self, data: Any) -> int:
+        """Write, or keep and raise the error."""
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.wrong.append(error)
+            raise
+
+    def flush(self) -> None:
+        """As of the file."""
+        self.file.flush()
+
+
 class WholeFiles(TorchCheckpointIO):
     """Writes a checkpoint beside its place, brings it to the disk, and then gives it its name."""
 
@@ -67,17 +94,21 @@ class WholeFiles(TorchCheckpointIO):
         place = Path(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         beside = place.with_name(f".{place.name}.{os.getpid()}")
+        wrong: list[OSError] = []
         try:
             with self.opened(beside) as file:
-                torch.save(checkpoint, file)
+                torch.save(checkpoint, cast("IO[bytes]", _Noting(file, wrong)))
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(place)
-        except (OSError, RuntimeError) as error:  # torch's writer wraps what the file raised
+        except (OSError, RuntimeError) as error:
             beside.unlink(missing_ok=True)
-            old = latest(place.parent.parent)
-            there = f"The last one, {old.name}, is whole: --resume goes on from it" if old else "There was none before"
-            raise FolderError(f"The checkpoint '{place}' must be written, but could not: {error}. {there}.") from error
+            told = whole(place.parent.parent)
+            if latest(place.parent.parent) is None:
+                remove(place.parent.parent)
+            raise FolderError(
+                f"The checkpoint '{place}' must be written, but could not: {wrong[0] if wrong else error}. {told}"
+            ) from error
         except BaseException:
             beside.unlink(missing_ok=True)
             raise

@@ -55,7 +55,7 @@ def write_picture(path: Path, curve: Sequence[Mapping[str, float]], validation: 
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
         if axis.lines:
-            axis.legend(frameon=False)
+            axis.legend(frameon=False, loc="upper right" if axis is axes[0] else "lower right")
     figure.savefig(path, dpi=120, metadata={"Software": None})
     return True
 

@@ -125,6 +125,8 @@ class BatchPlan(Sampler[list[int]]):
             else:
                 sums = np.cumsum(shares[part])
                 place = int(np.searchsorted(sums, sums[-1] * left / count, side="right"))
+                if self.rows is not None:  # each side has rows for as many batches as it will be
+                    place = min(max(place, len(part) - (count - left) * self.rows), left * self.rows)
             place = min(max(1, place), len(part) - 1)
             waiting += [(part[place:], count - left), (part[:place], left)]
         return parts

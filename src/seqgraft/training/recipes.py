@@ -123,10 +123,16 @@ def settings(name: str = DEFAULT, *, unfreeze_at: float | None = None, **overrid
 def prepare(model: EncoderDecoderModel, name: str = DEFAULT) -> list[str]:
     """Do to the model what a recipe asks for before training; returns lines for the user.
 
-    Raises ConfigurationError where the halves cannot share their weights.
+    Raises ConfigurationError where the halves cannot share their weights, or one of them starts from scratch.
     """
     if not named(name).ties or model.config.tie_encoder_decoder:
         return []
+    afresh = [half.new_parameters == ["*"] for half in (model.config.encoder, model.config.decoder)]
+    if afresh[0] != afresh[1]:
+        raise ConfigurationError(
+            f"Halves that share their weights (recipe '{name}') must start alike, but the "
+            f"{'encoder' if afresh[0] else 'decoder'} alone starts from scratch."
+        )
     shared = tied_names(model.encoder, model.decoder)
     own, other = dict(model.encoder.named_parameters()), dict(model.decoder.named_parameters(remove_duplicate=False))
     differ = [key for key in shared if not own[key].equal(other[key])] if shared else []

@@ -92,6 +92,7 @@ def train(
     check: bool = True,
     validation: Validation | None = None,
     tensorboard: str | os.PathLike[str] | None = None,
+    loggers: Sequence[Any] = (),
     save_dtype: str | None = None,
     about: Mapping[str, Any] | None = None,
     tell: Callable[[list[Line]], None] | None = None,
@@ -150,6 +151,7 @@ def train(
         check: run `model.check` before the first step, and raise what it finds wrong.
         validation: what to measure on `valid_pairs` along the way, which weights to keep and when to stop.
         tensorboard: a folder for TensorBoard's files.
+        loggers: Lightning's loggers, which are told settings, losses, rates, speed and validation figures.
         save_dtype: of the weights in the folder (`float16` halves it); training is not touched.
         about: what the model card says beside (`card.text`).
         tell: is given the table of rates before the first step.
@@ -168,12 +170,13 @@ def train(
         raise MissingExtraError("Training needs lightning: pip install 'seqgraft[train]'.") from error
     from seqgraft.training import checkpoints
     from seqgraft.training.averaging import Averager
+    from seqgraft.training.board import Board, TensorBoard
     from seqgraft.training.fitting import fit, identity, placed
     from seqgraft.training.module import Seq2SeqModule
     from seqgraft.training.progress import Bar, Meter
     from seqgraft.training.quiet import quiet
     from seqgraft.training.stopping import Stopper
-    from seqgraft.training.validation import Board, Validator
+    from seqgraft.training.validation import Validator
 
     rates = [str(Rate.parse(rate)) for rate in rates]
     settings: dict[str, Any] = {
@@ -235,8 +238,8 @@ def train(
         freeze_named(model, freeze)
         notes += [note] if (note := freeze_waiting(model)) is not None else []
         assigned(model, rate=0.0, new_rate=0.0, rates=rates)  # patterns that match nothing
-        if check and rank() == 0:
-            preflight(model, tokenizer, placed(device))
+        if check and processes.first():
+            preflight(model, tokenizer, placed(device if make is Seq2SeqModule else "cpu"))
     except BaseException:
         for name, parameter in model.named_parameters():
             parameter.requires_grad = trainable[name]
@@ -279,8 +282,9 @@ def train(
     if validation is not None and validation.asked and valid is not None:
         validator = Validator(validation, tokenizer, valid, held_out, averager)
         watch.append(validator)
-    if tensorboard is not None and rank() == 0:
-        watch.append(Board(os.fspath(tensorboard), meter, validator))
+    told_to = [*loggers, *([] if tensorboard is None else [TensorBoard(tensorboard)])] if processes.first() else []
+    if told_to:
+        watch.append(Board(told_to, settings, meter, validator))
     try:
         with quiet():
             trainer = fit(
@@ -293,7 +297,7 @@ def train(
                 accumulate=accumulate,
                 precision=precision,
                 dropout=dropout,
-                callbacks=[stopper, meter, *watch, *([Bar(meter)] if progress and rank() == 0 else []), *saver],
+                callbacks=[stopper, meter, *watch, *([Bar(meter)] if progress and processes.first() else []), *saver],
                 checkpoint=saved,
                 start=start,
                 gradient_checkpointing=gradient_checkpointing,
@@ -349,7 +353,14 @@ def train(
         apart = adapted if adapted is not None and adapted.lora.save == "separate" else None
         training = {"settings": settings, "result": asdict(result)}
         beside: dict[str, Any] = {"lines": lines, "about": about, "adapted": apart, "dtype": save_dtype}
-        save_folder(model, tokenizer, output, training, **beside)
+        try:
+            save_folder(model, tokenizer, output, training, **beside)
+        except OSError as error:
+            if isinstance(error, FolderError):
+                raise
+            raise FolderError(
+                f"'{output}' must be written, but could not: {error}. {checkpoints.whole(output)}"
+            ) from error
         if not stopper.interrupted:
             checkpoints.remove(output)
     elif adapted is not None and adapted.lora.save == "separate":
@@ -369,5 +380,5 @@ def _valid_loss(model: EncoderDecoderModel, valid: TokenizedPairs | None, valida
     return (kept or validator.history[-1])["loss"]
 
 
-_UNWRITTEN = {"output", "cache_dir", "valid_pairs", "progress", "tensorboard", "about", "tell"}
+_UNWRITTEN = {"output", "cache_dir", "loggers", "valid_pairs", "progress", "tensorboard", "about", "tell"}
 _SETTINGS = frozenset(train.__kwdefaults__ or {}) - _UNWRITTEN

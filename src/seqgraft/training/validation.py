@@ -167,9 +167,8 @@ class Validator(lightning.Callback):
             module.budget.started += time.monotonic() - before
 
     def _judge(self, entry: dict[str, float], model: EncoderDecoderModel, trainer: Any) -> None:
-        sign = -1 if self.watched in LOWER_IS_BETTER else 1
         old = self._best_entry
-        if old is None or sign * entry[self.watched] > sign * old[self.watched]:
+        if old is None or self._rank(entry) > self._rank(old):
             self._best_entry, self._since = entry, 0
             if self.plan.best is not None:
                 moving = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -179,6 +178,11 @@ class Validator(lightning.Callback):
         if self.plan.patience is not None and self._since >= self.plan.patience:
             self.stopped = True
             trainer.should_stop = True
+
+    def _rank(self, entry: Mapping[str, float]) -> tuple[float, float]:
+        """More is better; of equal figures, such as a BLEU of 0 in the beginning, the loss decides."""
+        sign = -1 if self.watched in LOWER_IS_BETTER else 1
+        return sign * entry[self.watched], -entry["loss"]
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training needs to go on as if it had not been interrupted."""
@@ -196,46 +200,3 @@ class Validator(lightning.Callback):
         self.history, self._best_entry = list(state_dict["history"]), state_dict["best_entry"]
         self._best, self._since = state_dict["best"], state_dict["since"]
         self._step, self.stopped = state_dict["step"], state_dict["stopped"]
-
-
-class Board(lightning.Callback):
-    """Writes loss, rates, speed and validation figures for TensorBoard."""
-
-    def __init__(self, folder: str, meter: Any, validator: Validator | None, every: int = 10) -> None:
-        """Raises MissingExtraError without tensorboard."""
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            from seqgraft.errors import MissingExtraError
-
-            raise MissingExtraError("TensorBoard's files need tensorboard: pip install tensorboard.") from error
-        self._writer = SummaryWriter(folder)
-        self._meter, self._validator, self._every = meter, validator, every
-        self._told = self._step = 0
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Write every few steps."""
-        step = trainer.global_step
-        if step != self._step and (step % self._every == 0 or step == 1):
-            self._step = step
-            add: Any = self._writer.add_scalar
-            add("train/loss", self._meter.loss, step)
-            add("train/target_tokens_per_second", self._meter.speed(pl_module.budget.seconds()), step)
-            for group in trainer.optimizers[0].param_groups:
-                decayed = "" if group["weight_decay"] else "_without_decay"
-                add(f"rate/{group.get('pattern', 'all')}{decayed}", group["lr"], step)
-        self._validated()
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write what is left, and close."""
-        self._validated()
-        self._writer.close()
-
-    def _validated(self) -> None:
-        history = self._validator.history if self._validator is not None else []
-        for entry in history[self._told :]:
-            for name, value in entry.items():
-                if name not in ("step", "seconds"):
-                    add: Any = self._writer.add_scalar
-                    add(f"validation/{name}", value, int(entry["step"]))
-        self._told = len(history)
