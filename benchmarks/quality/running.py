@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+INTERRUPTED = 130
+"""How a command ends that Ctrl-C ended."""
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -22,24 +25,41 @@ class Ran:
     """Of the process and those that it started, in the system and out of it."""
     found: Any
     """What it printed, JSON."""
+    interrupted: bool = False
+    """Whether Ctrl-C ended it, and it had something to say all the same."""
 
 
 def seqgraft(*words: str | Path, threads: int = 1) -> Ran:
-    """Run `seqgraft WORDS --json` with so many threads; raises CalledProcessError where it fails."""
+    """Run `seqgraft WORDS --json` with so many threads; raises CalledProcessError where it fails.
+
+    Ctrl-C is for the command, which ends in its own way; this waits for it.
+    """
     asked = [str(word) for word in words]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
     print("$", shlex.join(["seqgraft", *asked]), flush=True)
     with tempfile.TemporaryFile("w+", encoding="utf-8") as printed:
         argv = [sys.executable, "-m", "seqgraft", *asked, "--json"]
         process = subprocess.Popen(argv, env=environment, stdout=printed)
-        _, status, usage = os.wait4(process.pid, 0)
+        status, usage = _ended(process.pid)
         process.returncode = os.waitstatus_to_exitcode(status)
         printed.seek(0)
         text = printed.read()
-    if process.returncode:
+    interrupted = process.returncode == INTERRUPTED and bool(text.strip())
+    if process.returncode and not interrupted:
         raise subprocess.CalledProcessError(process.returncode, argv)
     minutes = (usage.ru_utime + usage.ru_stime) / 60
-    return Ran(shlex.join(["seqgraft", *map(_shown, asked)]), round(minutes, 2), json.loads(text))
+    command = shlex.join(["seqgraft", *map(_shown, asked)])
+    return Ran(command, round(minutes, 2), json.loads(text), interrupted)
+
+
+def _ended(process: int) -> tuple[int, Any]:
+    """(status, what it used) of a child, however often Ctrl-C is pressed."""
+    while True:
+        try:
+            _, status, usage = os.wait4(process, 0)
+        except KeyboardInterrupt:
+            continue
+        return status, usage
 
 
 def flags(settings: Mapping[str, Any]) -> list[str]:
@@ -47,7 +67,7 @@ def flags(settings: Mapping[str, Any]) -> list[str]:
     return [word for name, value in settings.items() for word in (f"--{name}", str(value))]
 
 
-def record(path: Path, found: dict[str, Any]) -> None:
+def record(path: Path, found: Any) -> None:
     """Keep figures as JSON, a number a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

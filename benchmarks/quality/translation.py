@@ -5,9 +5,12 @@ the Need for Visual Context in Multimodal Machine Translation": 4 + 4 layers, wi
 joint vocabulary of 10,000 pieces, one table of embeddings, dropout 0.3, label smoothing 0.1, on lower-cased text.
 Everything is done by `seqgraft` commands with one thread. BLEU is of the 1,014 validation pairs: lower-cased and
 tokenised by Moses' rules (sacremoses), as in the paper, and sacrebleu's default (13a) on the lower-cased texts.
+
+Ctrl-C ends the training, and what was learned is measured; the same command goes on from there.
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ from seqgraft.families import family
 
 RESULTS = Path(__file__).parent / "results"
 PIECES = 10_000
+SPENT = "cpu_minutes.json"
+"""In the folder: of the training and of its parts before, where it was interrupted."""
 SIZES = {"layers": 4, "attention_heads": 4, "ffn_dim": 256}
 TRAINING = {
     "epochs": 40,
@@ -100,33 +105,35 @@ def main() -> None:
     here = asked.folder
     here.mkdir(parents=True, exist_ok=True)
     found = {part: multi30k.pairs(asked.data, part, lowercase=True) for part in ("train", "val")}
-    for part, pairs in found.items():
-        multi30k.write(here / f"{part}.jsonl", pairs)
-    texts = (text for pair in found["train"] for text in pair)
-    tokenizer = multi30k.save(multi30k.vocabulary(texts, PIECES, lowercase=True), here / "tokenizer")
-    model = fresh(here / "fresh", tokenizer, asked.model_type, asked.seed)
+    if not (here / "fresh").is_dir():
+        for part, pairs in found.items():
+            multi30k.write(here / f"{part}.jsonl", pairs)
+        texts = (text for pair in found["train"] for text in pair)
+        tokenizer = multi30k.save(multi30k.vocabulary(texts, PIECES, lowercase=True), here / "tokenizer")
+        fresh(here / "fresh", tokenizer, asked.model_type, asked.seed)
     trained = train(here, training, asked.seed)
+    spent = [*(json.loads((here / SPENT).read_text()) if (here / SPENT).is_file() else []), trained.cpu_minutes]
+    record(here / SPENT, spent)
     evaluated = evaluate(here, found["val"])
     figures = {
         "data": {part: len(pairs) for part, pairs in found.items()},
-        "parameters": model.num_parameters(),
+        "parameters": EncoderDecoderModel.from_pretrained(here / "fresh").num_parameters(),
         "commands": [trained.command, evaluated["command"]],
-        "cpu_minutes": {"train": trained.cpu_minutes, "evaluate": evaluated["cpu_minutes"]},
+        "cpu_minutes": {"train": round(sum(spent), 2), "evaluate": evaluated["cpu_minutes"]},
+        "interrupted": trained.interrupted,
         "bleu": evaluated["bleu"],
-        "steps": trained.found["steps"],
-        "target_tokens": trained.found["target_tokens"],
-        "waste": trained.found["waste"],
+        **{name: trained.found[name] for name in ("steps", "target_tokens", "waste", "validation")},
         "curve": thin(trained.found["curve"]),
-        "validation": trained.found["validation"],
     }
     record(asked.results, figures)
-    Console().print({name: figures[name] for name in ("cpu_minutes", "bleu", "steps")})
+    Console().print({name: figures[name] for name in ("cpu_minutes", "bleu", "steps", "interrupted")})
 
 
 def train(folder: Path, training: dict[str, Any], seed: int) -> Ran:
-    """`seqgraft train`, from `fresh` to `trained`."""
+    """`seqgraft train`, from `fresh` to `trained`; from its checkpoint where there is one."""
     words = ["train", folder / "fresh", "-d", folder / "train.jsonl", "--validation", folder / "val.jsonl"]
-    words += ["-o", folder / "trained", "--force", "--best", "last", "--eval-steps", "500", "--checkpoint-every", "250"]
+    words += ["-o", folder / "trained", "--force", "--resume"]
+    words += ["--best", "last", "--eval-steps", "500", "--checkpoint-every", "250"]
     return seqgraft(*words, *flags(training), "--seed", str(seed))
 
 

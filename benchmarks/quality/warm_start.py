@@ -31,7 +31,7 @@ ARMS = {WARM: ("decoder",), FRESH: ("decoder", "encoder")}
 """What starts from scratch; the decoder first, so that it is the same in both."""
 PLACES = {WARM: "warm", FRESH: "fresh"}
 METRICS = {"docstrings": "rouge", "English-German": "bleu,chrf"}
-STEPS = 500
+STEPS = {"docstrings": 250, "English-German": 500}
 SIZES = {"n_embd": 384, "n_layer": 3, "n_head": 12}
 """Of the fresh decoder."""
 TRAIN, VALIDATION, HELD_OUT = "train.jsonl", "validation.jsonl", "held_out.jsonl"
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS / "warm_start.json", help="the figures, JSON")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="the curves, PNG")
     parser.add_argument("--only", choices=list(METRICS), action="append", help="default: both")
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--steps", type=int, help=f"of every training (default: {STEPS})")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     found: dict[str, Any] = json.loads(asked.results.read_text(encoding="utf-8")) if asked.results.is_file() else {}
@@ -125,7 +125,8 @@ def main() -> None:
         multi30k.write(here / HELD_OUT, held_out)
         multi30k.write(here / VALIDATION, held_out[:VALIDATED])
         fresh_decoder(here / "decoder", (target for _, target in own), pieces=PIECES, sizes=SIZES)
-        arms = {one: train_arm(here, models.checkpoint(), one, asked.steps, asked.seed) for one in ARMS}
+        steps = asked.steps or STEPS[name]
+        arms = {one: train_arm(here, models.checkpoint(), one, steps, asked.seed) for one in ARMS}
         found[name] = {"training_pairs": len(own), "held_out": len(held_out), "arms": arms}
         found[name] |= compared(here, METRICS[name])
         record(asked.results, found)

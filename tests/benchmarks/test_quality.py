@@ -91,6 +91,20 @@ def test_a_command_is_measured(tmp_path):
         running.seqgraft("inspect", tmp_path / "nothing")
 
 
+def test_a_command_that_was_interrupted_has_said_something(tmp_path, monkeypatch):
+    program = tmp_path / "python"
+    monkeypatch.setattr(running.sys, "executable", str(program))
+    for script, found in (("echo '[1]'; exit 130", ([1], True)), ("echo '[1]'", ([1], False))):
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        ran = running.seqgraft("train")
+        assert (ran.found, ran.interrupted) == found
+    for script in ("exit 130", "echo '[1]'; exit 1"):
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        with pytest.raises(subprocess.CalledProcessError):
+            running.seqgraft("train")
+
+
 def test_figures_are_kept_and_drawn(tmp_path):
     assert running.flags({"num-beams": 5, "decay": "linear"}) == ["--num-beams", "5", "--decay", "linear"]
     assert running.thin(list(range(10)), 5) == [1, 3, 5, 7, 9]
