@@ -86,6 +86,9 @@ def open_weights(
         for base in (_ORDER[first] if framework is None else _OF[framework])
         if use_safetensors is None or use_safetensors == (base == SAFETENSORS)
     ]
+    index = _release_index(source) if framework == "tf" else None
+    if index is not None and not Path(source).expanduser().is_dir():
+        return _gather(name, "index", [index], None)
     looked = [single_name(base, variant) for base in wanted] + [index_names(base, variant)[0] for base in wanted]
     for base in wanted:
         found = _found(name, base, source, origin, variant)
@@ -95,7 +98,6 @@ def open_weights(
         if base != SAFETENSORS or framework in (None, said) or (framework == "pt" and said not in _OF):
             return found
         looked.append(f"{SAFETENSORS} (the one that is there is of the format '{said}')")
-    index = _release_index(source) if framework == "tf" else None
     if index is not None:
         return _gather(name, "index", [index], None)
     raise FolderError(_nothing(source, origin, looked, framework))

@@ -80,7 +80,7 @@ def from_tensorflow(name: str, *, leveled: bool) -> tuple[str, bool]:
     `leveled`: the class stands before it.
     """
     parts = _SCOPE.sub(r"\1", name.removesuffix(":0")).replace("_._", "/").split("/")
-    if len(parts) > 1 and (leveled or "." in parts[0]):  # `model.shared` is named twice
+    if len(parts) > 1 and (leveled or ("." in parts[0] and parts[0] == parts[1])):  # `model.shared` is named twice
         parts = parts[1:]
     leaf = parts[-1]
     modern = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}.get(leaf, leaf)

@@ -65,8 +65,8 @@ def convert(
     if json_:
         print(json.dumps({"output": str(output), "files": [path.name for path in made]}, indent=2))
         return
-    told = "settings and tokenizers" if tokenizer is not None else "and settings"
-    note(f"Wrote {', '.join(path.name for path in made)}, {told} to {output}.")
+    parts = [path.name for path in made] + ["settings"] + ["tokenizers"] * (tokenizer is not None)
+    note(f"Wrote {', '.join(parts)} to {output}.")
 
 
 def _copy_generation(model: str, found: Any, staged: Path) -> None:
