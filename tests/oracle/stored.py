@@ -28,8 +28,9 @@ MAKERS = {
 """Kind of figures -> the files that decide them, beside `constraints.txt`."""
 
 
+@cache
 def digest(kind: str) -> str:
-    """Of all that decides what a kind of stored figures holds."""
+    """Of all that decides what a kind of stored figures holds, as it was when first asked for."""
     together = hashlib.sha256()
     for name in (*MAKERS[kind], CONSTRAINTS.name):
         together.update(f"{name}\n".encode() + (HERE / name).read_bytes())
