@@ -104,9 +104,8 @@ def test_loss_logits_and_gradients(both: Any, tmp_path: Path) -> None:
     (loss, logits), slopes = jax.jit(jax.value_and_grad(lost, has_aux=True))(flax.params)
     assert float(loss) == pytest.approx(theirs.loss.item(), rel=1e-5)
     assert np.allclose(np.asarray(logits), theirs.logits.detach().numpy(), atol=2e-5)
-    for half in (model.encoder, model.decoder):
-        for parameter in half.parameters():
-            parameter.data = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
+    for parameter in model.parameters():
+        parameter.data = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
     model.save_pretrained(tmp_path)
     published = load_file(tmp_path / "model.safetensors")
     for leaf in leaves(flax.config):
@@ -151,6 +150,21 @@ def test_files_go_round(fresh: Any, tmp_path: Path, safe: bool) -> None:
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), flax.params, again.params))
     for name, value in model.state_dict().items():
         assert torch.equal(back.state_dict()[name], value), name
+
+
+def test_saving_beside_anothers_files(fresh: Any, tmp_path: Path) -> None:
+    """A folder may hold both frameworks' weights: each class opens its own, and a save replaces its own."""
+    model, flax, _ = fresh
+    model.save_pretrained(tmp_path)
+    twice = jax.tree.map(lambda value: 2 * value, flax.params)
+    flax.save_pretrained(tmp_path, params=twice)
+    assert (tmp_path / "model.safetensors").is_file()
+    again = seqgraft.FlaxEncoderDecoderModel.from_pretrained(tmp_path)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), twice, again.params))
+    back = seqgraft.EncoderDecoderModel.from_pretrained(tmp_path)
+    assert torch.equal(back.encoder.embed.weight, model.encoder.embed.weight)
+    flax.save_pretrained(tmp_path, safe_serialization=True)
+    assert not (tmp_path / "flax_model.msgpack").exists()
 
 
 def test_a_pair_of_two_checkpoints(fresh: Any, tmp_path: Path) -> None:

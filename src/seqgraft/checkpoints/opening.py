@@ -12,7 +12,7 @@ import copy
 import logging
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from seqgraft import folders
 from seqgraft.checkpoints.arguments import override, settle, take_framework
@@ -29,6 +29,7 @@ from seqgraft.spec import Graft
 logger = logging.getLogger("seqgraft")
 
 Source = str | os.PathLike[str]
+Framework = Literal["pt", "tf", "flax"]
 
 
 @dataclass
@@ -51,9 +52,12 @@ class Opened:
                 setattr(config if config is not None else self.config, name, value)
 
 
-def open_pair(source: Source, config: PretrainedConfig | None, kwargs: dict[str, Any]) -> Opened:
+def open_pair(
+    source: Source, config: PretrainedConfig | None, kwargs: dict[str, Any], first: Framework = "pt"
+) -> Opened:
     """The configuration of a pair, ties settled as its files say, and the files. `kwargs` are taken: where the folder
-    is, `variant`, `use_safetensors`, `from_pt`, `from_tf`, `from_flax`, and fields of the configuration.
+    is, `variant`, `use_safetensors`, `from_pt`, `from_tf`, `from_flax`, and fields of the configuration. Of several
+    frameworks' files those of `first` are opened.
 
     The configuration is a copy. Raises TypeError for what is no field, FolderError and CheckpointError of the files,
     ConfigurationError for a configuration of neither a pair nor a published encoder-decoder.
@@ -70,7 +74,8 @@ def open_pair(source: Source, config: PretrainedConfig | None, kwargs: dict[str,
     small = quantization(found)
     found.__dict__.pop("quantization_config", None)  # said of the pair, once it is one
     variant = variant if small is None else small["dtype"]
-    files = undressed(open_weights(source, origin, variant=variant, use_safetensors=safe, framework=framework))
+    files = open_weights(source, origin, variant=variant, use_safetensors=safe, framework=framework, first=first)
+    files = undressed(files)
     if not isinstance(found, EncoderDecoderConfig):
         settle_ties(found, files) if small is None else settle_quantized_tie(found, files)
         found = EncoderDecoderConfig.from_whole(found)
@@ -82,7 +87,9 @@ def open_pair(source: Source, config: PretrainedConfig | None, kwargs: dict[str,
     return Opened(found, files, origin, said, small)
 
 
-def open_half(source: Source, side: Side, config: PretrainedConfig | None, kwargs: dict[str, Any]) -> Opened:
+def open_half(
+    source: Source, side: Side, config: PretrainedConfig | None, kwargs: dict[str, Any], first: Framework = "pt"
+) -> Opened:
     """The same for a checkpoint of one model, as `side` of a pair.
 
     Raises ConfigurationError for a folder that holds a pair, or half of a quantised one.
@@ -104,7 +111,7 @@ def open_half(source: Source, side: Side, config: PretrainedConfig | None, kwarg
             f"'{os.fspath(source)}' holds a quantised encoder-decoder: open it with "
             f"EncoderDecoderModel.from_pretrained and take its `.{side}`."
         )
-    files = open_weights(source, origin, variant=variant, use_safetensors=safe, framework=framework)
+    files = open_weights(source, origin, variant=variant, use_safetensors=safe, framework=framework, first=first)
     settle_ties(found, files)
     found.name_or_path = os.fspath(source)
     return Opened(found, files, origin, said)

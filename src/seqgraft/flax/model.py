@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqgraft.checkpoints.frameworks import framework_writer
 from seqgraft.checkpoints.pair_arrays import HalfArrays, PairArrays, pair_tensors
 from seqgraft.config import EncoderDecoderConfig
 from seqgraft.families.configuration import PretrainedConfig
@@ -322,7 +321,9 @@ class FlaxEncoderDecoderModel:
         `dtype` is that of the computation; parameters keep the files'. With `_do_init=False` the result is
         (model, params). Other arguments, and what is raised, as of `EncoderDecoderModel.from_pretrained`.
         """
-        return cls._of(host.opened(pretrained_model_name_or_path, config, kwargs), input_shape, seed, dtype, _do_init)
+        return cls._of(
+            host.opened(pretrained_model_name_or_path, config, kwargs, "flax"), input_shape, seed, dtype, _do_init
+        )
 
     @classmethod
     def from_encoder_decoder_pretrained(
@@ -342,7 +343,9 @@ class FlaxEncoderDecoderModel:
         `decoder_*` for one half (`encoder_from_pt` and its sisters among them), `decoder_graft`.
         """
         source, target = encoder_pretrained_model_name_or_path, decoder_pretrained_model_name_or_path
-        return cls._of(host.composed(source, target, kwargs, _half_of, seed), input_shape, seed, dtype, _do_init)
+        return cls._of(
+            host.composed(source, target, kwargs, _half_of, seed, "flax"), input_shape, seed, dtype, _do_init
+        )
 
     @classmethod
     def _of(cls, pair: host.Host, input_shape: Any, seed: int, dtype: Any, init: bool) -> Any:
@@ -362,9 +365,8 @@ class FlaxEncoderDecoderModel:
         `safe_serialization` a safetensors file of the same names. Every framework's classes here open either."""
         tree = self.params if params is None else params
         pair = host.Host(self.config, self._arrays(tree), self.generation_config)
-        writer = framework_writer(self.config, "flax", safetensors=safe_serialization, max_shard_size=max_shard_size)
         dtype = jnp.dtype(at(tree, leaves(self.config, {})[0].path).dtype).name
-        host.saved(save_directory, pair, dtype, writer)
+        host.saved(save_directory, pair, dtype, "flax", safe_serialization, max_shard_size)
 
     def _arrays(self, tree: Mapping[str, Any]) -> PairArrays:
         """The parameters as numpy arrays by canonical name."""

@@ -1,6 +1,6 @@
 """A pair on the host, before a framework takes its weights: opened, composed, made anew, saved; numpy alone.
 
-host = opened("folder", None, {})            # Host: config, arrays by canonical name, generation settings
+host = opened("folder", None, {}, "flax")           # Host: config, arrays by canonical name, generation settings
 weights = core_weights(host.config, host.arrays)     # the functional core's names: `encoder.embed.weight`, ...
 host = composed("bert", "gpt2", {"decoder_graft": ...})
 saved("folder", host)
@@ -13,7 +13,6 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,18 @@ import numpy as np
 from seqgraft import folders
 from seqgraft.checkpoints import sharing, stale_weights
 from seqgraft.checkpoints.arguments import BOTH, prefixed
-from seqgraft.checkpoints.arrays import write_arrays
+from seqgraft.checkpoints.frameworks import framework_writer
 from seqgraft.checkpoints.initial import fresh
+from seqgraft.checkpoints.layout import HDF5, MSGPACK, PICKLE, SAFETENSORS
 from seqgraft.checkpoints.maps import Array
-from seqgraft.checkpoints.opening import decoder_configuration, encoder_configuration, join, open_half, open_pair
+from seqgraft.checkpoints.opening import (
+    Framework,
+    decoder_configuration,
+    encoder_configuration,
+    join,
+    open_half,
+    open_pair,
+)
 from seqgraft.checkpoints.pair_arrays import (
     HalfArrays,
     PairArrays,
@@ -66,9 +73,12 @@ class Host:
         return self
 
 
-def opened(source: Source, config: PretrainedConfig | None, kwargs: dict[str, Any]) -> Host:
-    """A pair's folder or hub repository; raises as `EncoderDecoderModel.from_pretrained` does."""
-    found = open_pair(source, config, kwargs)
+def opened(source: Source, config: PretrainedConfig | None, kwargs: dict[str, Any], first: Framework) -> Host:
+    """A pair's folder or hub repository; raises as `EncoderDecoderModel.from_pretrained` does.
+
+    Of several frameworks' files those of `first` are opened.
+    """
+    found = open_pair(source, config, kwargs, first)
     arrays = read_pair(found.config, found.files, source)
     host = Host(found.config, arrays, pair_generation(source, found.origin, found.config)).linked()
     found.keep_said()
@@ -100,12 +110,14 @@ def composed(
     kwargs: dict[str, Any],
     given: Callable[[str, Any], tuple[PretrainedConfig, HalfArrays]],
     seed: int = 0,
+    first: Framework = "pt",
 ) -> Host:
     """Two checkpoints as a pair; arguments and errors are those of `from_encoder_decoder_pretrained`.
 
     `given(side, model)` says what a model that was handed in as `encoder_model` or `decoder_model` holds.
     """
     both = {name: kwargs.pop(name) for name in BOTH if name in kwargs}
+    both["first"] = first
     own, other = prefixed(kwargs, "encoder_"), prefixed(kwargs, "decoder_")
     for name in ("from_pt", "from_tf", "from_flax"):
         if name in kwargs:
@@ -115,18 +127,18 @@ def composed(
     pair_config = kwargs.pop("config", None)
     if pair_config is not None and not isinstance(pair_config, EncoderDecoderConfig):
         raise ConfigurationError(f"`config` must be an EncoderDecoderConfig, but is a {type(pair_config).__name__}.")
-    encoder, first = _half(
+    encoder, source = _half(
         "encoder", encoder_source, own, both, given, getattr(pair_config, "encoder", None), encoder_configuration
     )
 
     def looking(source: Source, arguments: dict[str, Any], fallback: PretrainedConfig | None) -> PretrainedConfig:
         return decoder_configuration(source, arguments, encoder_width(encoder), fallback)
 
-    decoder, second = _half(
+    decoder, target = _half(
         "decoder", decoder_source, other, both, given, getattr(pair_config, "decoder", None), looking, seed
     )
     config = join(encoder, decoder, pair_config, kwargs)
-    arrays = PairArrays(first, second, fresh_bridge(config, seed))
+    arrays = PairArrays(source, target, fresh_bridge(config, seed))
     share(config, arrays)
     return Host(config, arrays, GenerationConfig.from_model_config(config)).linked()
 
@@ -156,10 +168,11 @@ def _half(
     if source is None:
         raise AssertionError
     arguments = {**both, **own}
+    first = arguments.pop("first")
     config = configured(source, arguments, fallback)
     arguments.pop("dtype", None), arguments.pop("torch_dtype", None), arguments.pop("device_map", None)
     arguments.pop("attn_implementation", None)
-    found = open_half(source, side, config, arguments)
+    found = open_half(source, side, config, arguments, first)
     half = read_half(found.config, side, found.files, source)
     new = make_missing(found.config, side, half, seed)
     if side == "decoder":
@@ -280,13 +293,15 @@ def _carried_names(config: EncoderDecoderConfig, side: str, held: Mapping[str, A
     return {name: start + names.placed(name, headed) for name in held}
 
 
-Writer = Callable[[Path, Mapping[str, Array]], Any]
-"""(folder, published tensors) -> writes them as a framework's files."""
+def saved(folder: Source, host: Host, dtype: str, framework: Framework, safe: bool, max_shard_size: int | str) -> None:
+    """Write configuration, generation settings and weights as a framework's files, all or nothing.
 
-
-def saved(folder: Source, host: Host, dtype: str, write: Writer = write_arrays) -> None:
-    """Write configuration, generation settings and weights, all or nothing."""
-    with folders.saving(folder, stale=stale_weights(None)) as staged:
+    What the framework's class would open instead is replaced; files of the others stay.
+    """
+    own = {"flax": MSGPACK, "tf": HDF5, "pt": PICKLE}[framework]
+    stale = stale_weights(None, (own, SAFETENSORS) if safe else (own,))
+    write = framework_writer(host.config, framework, safetensors=safe, max_shard_size=max_shard_size)
+    with folders.saving(folder, stale=stale) as staged:
         folders.write_json(staged / CONFIG_NAME, written_pair(host.config, dtype))
         host.generation.save_pretrained(staged)
         write(staged, pair_tensors(host.config, host.arrays))

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from seqgraft.checkpoints.pair_arrays import HalfArrays
 from seqgraft.config import EncoderDecoderConfig
 from seqgraft.errors import ConfigurationError
 from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.functional import host
-from seqgraft.functional.pair import shifted
 from seqgraft.functional.run import Noise, Run
 from seqgraft.generation import GenerationConfig
 from seqgraft.generation.link import adopted, link, unlink
 from seqgraft.tensorflow import saving
 from seqgraft.tensorflow.fitting import loss_of, with_labels
-from seqgraft.tensorflow.forward import forward
-from seqgraft.tensorflow.generation import generate
-from seqgraft.tensorflow.half import TFHalf
-from seqgraft.tensorflow.inputs import unpacked
+from seqgraft.tensorflow.forward import forward, target_ids
+from seqgraft.tensorflow.generation import as_it_is, generate
+from seqgraft.tensorflow.half import TFHalf, half_of
+from seqgraft.tensorflow.inputs import INPUTS, flags, unpacked
 from seqgraft.tensorflow.ops import TensorFlowOps
 from seqgraft.tensorflow.weights import Held, cast
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _as_it_is(function: F) -> F:
-    """Kept from AutoGraph, which would read the whole library through to find nothing to convert."""
-    made: F = tf.autograph.experimental.do_not_convert(function)
-    return made
 
 
 class TFEncoderDecoderModel(keras.Model):  # type: ignore[misc]
@@ -69,7 +57,7 @@ class TFEncoderDecoderModel(keras.Model):  # type: ignore[misc]
     ) -> None:
         if encoder is not None or decoder is not None:
             given: dict[str, Any] = {"encoder_model": encoder, "decoder_model": decoder}
-            pair = host.composed(None, None, given | ({} if config is None else {"config": config}), _half_of, seed)
+            pair = host.composed(None, None, given | ({} if config is None else {"config": config}), half_of, seed)
         elif config is None:
             raise ConfigurationError("A pair needs `config`, or both `encoder` and `decoder`.")
         else:
@@ -137,7 +125,7 @@ class TFEncoderDecoderModel(keras.Model):  # type: ignore[misc]
         noise = Noise(ops, tf.cast(self.seeds.next(), tf.int32)) if training else None
         return Run(ops, self.held.weights(), noise)
 
-    @_as_it_is
+    @as_it_is
     def call(
         self,
         input_ids: Any = None,
@@ -169,43 +157,21 @@ class TFEncoderDecoderModel(keras.Model):  # type: ignore[misc]
         `use_cache` gives them, for the target so far, which a `decoder_attention_mask` then covers as well.
         `inputs` are those of the encoder's family alone; TypeError for others. ValueError without decoder inputs.
         """
-        named = {
-            "attention_mask": attention_mask,
-            "decoder_input_ids": decoder_input_ids,
-            "decoder_attention_mask": decoder_attention_mask,
-            "encoder_outputs": encoder_outputs,
-            "past_key_values": past_key_values,
-            "inputs_embeds": inputs_embeds,
-            "decoder_inputs_embeds": decoder_inputs_embeds,
-            "labels": labels,
-            "token_type_ids": token_type_ids,
-            "position_ids": position_ids,
-            "decoder_position_ids": decoder_position_ids,
-            "decoder_token_type_ids": decoder_token_type_ids,
-            "num_items_in_batch": num_items_in_batch,
-        }
-        given = unpacked(input_ids, {**named, **inputs})
-        flags = {
-            name: given.pop(name, value)
-            for name, value in (
-                ("use_cache", use_cache),
-                ("output_attentions", output_attentions),
-                ("output_hidden_states", output_hidden_states),
-                ("return_dict", return_dict),
-            )
-        }
-        told = {name: bool(getattr(self.config, name) if value is None else value) for name, value in flags.items()}
+        said = locals()
+        given = unpacked(input_ids, {**{name: said[name] for name in INPUTS}, **inputs})
+        asked = flags(self.config, given, said)
+        caches = asked["use_cache"] and (use_cache is not None or ("labels" not in given and not training))
         out = forward(
             self.run(bool(training)),
             self.config,
             given,
-            use_cache=told["use_cache"] and (use_cache is not None or ("labels" not in given and not training)),
-            states=told["output_hidden_states"],
-            attentions=told["output_attentions"],
+            use_cache=caches,
+            states=asked["output_hidden_states"],
+            attentions=asked["output_attentions"],
         )
-        return out if told["return_dict"] else out.to_tuple()
+        return out if asked["return_dict"] else out.to_tuple()
 
-    @_as_it_is
+    @as_it_is
     def generate(
         self,
         inputs: Any = None,
@@ -237,9 +203,7 @@ class TFEncoderDecoderModel(keras.Model):  # type: ignore[misc]
 
     def prepare_decoder_input_ids_from_labels(self, labels: Any) -> Any:
         """labels [batch, time] -> decoder inputs: shifted right by one after the start id, -100 replaced by padding."""
-        start = None if self.config.wraps else self.config.needed("decoder_start_token_id")
-        ids = tf.cast(tf.convert_to_tensor(labels), tf.int32)
-        return shifted(TensorFlowOps(), ids, start, self.config.needed("pad_token_id"))
+        return target_ids(TensorFlowOps(), self.config, tf.cast(tf.convert_to_tensor(labels), tf.int32))
 
     def get_encoder(self) -> TFHalf:
         """The encoder half."""
@@ -309,7 +273,7 @@ class TFEncoderDecoderModel(keras.Model):  # type: ignore[misc]
         `dtype` is that of the weights; unless given, the files'. Other arguments, and what is raised, as of
         `EncoderDecoderModel.from_pretrained`.
         """
-        return cls._of(host.opened(pretrained_model_name_or_path, config, kwargs), dtype, name)
+        return cls._of(host.opened(pretrained_model_name_or_path, config, kwargs, "tf"), dtype, name)
 
     @classmethod
     def from_encoder_decoder_pretrained(
@@ -329,7 +293,7 @@ class TFEncoderDecoderModel(keras.Model):  # type: ignore[misc]
         `decoder_model` are pairs whose half is taken, or such a half.
         """
         source, target = encoder_pretrained_model_name_or_path, decoder_pretrained_model_name_or_path
-        return cls._of(host.composed(source, target, kwargs, _half_of, seed), dtype, name)
+        return cls._of(host.composed(source, target, kwargs, half_of, seed, "tf"), dtype, name)
 
     @classmethod
     def _of(cls, pair: host.Host, dtype: Any, name: str | None) -> TFEncoderDecoderModel:
@@ -382,16 +346,3 @@ class TFEncoderDecoderModel(keras.Model):  # type: ignore[misc]
     def serving(self) -> Any:
         """The function of `serving_default`: int32 ids and masks [batch, time] of both sides -> a dictionary."""
         return saving.serving(self)
-
-
-def _half_of(side: str, model: Any) -> tuple[PretrainedConfig, HalfArrays]:
-    """What an `encoder_model` or `decoder_model` holds: a pair's half."""
-    pair = model.model if isinstance(model, TFHalf) and model.side == side else model
-    if not isinstance(pair, TFEncoderDecoderModel):
-        raise TypeError(
-            f"`{side}_model` must be a TFEncoderDecoderModel whose {side} is taken, or that {side}, but is a "
-            f"{type(model).__name__}; give the folder of any other model."
-        )
-    half: HalfArrays = getattr(pair.held.arrays(), side)
-    held = {name: np.asarray(value) for name, value in half.arrays.items()}
-    return copy.deepcopy(getattr(pair.config, side)), HalfArrays(held, half.carried)

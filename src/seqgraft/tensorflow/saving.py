@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from seqgraft.checkpoints.frameworks import framework_writer
 from seqgraft.functional import host
 from seqgraft.tensorflow.inputs import FIRST
 
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 def save(model: TFEncoderDecoderModel, folder: Any, safetensors: bool, max_shard_size: int | str) -> None:
     """See `TFEncoderDecoderModel.save_pretrained`."""
     held = model.held
-    writer = framework_writer(held.config, "tf", safetensors=safetensors, max_shard_size=max_shard_size)
-    host.saved(folder, host.Host(held.config, held.arrays(), held.generation), held.dtype, writer)
+    pair = host.Host(held.config, held.arrays(), held.generation)
+    host.saved(folder, pair, held.dtype, "tf", safetensors, max_shard_size)
 
 
 def serving(model: TFEncoderDecoderModel) -> Any:
