@@ -48,8 +48,8 @@ NEUTRAL = (
 FRAMEWORKS = {"torch", "jax", "flax", "tensorflow", "lightning", "transformers"}
 LAZY = ("pipelines", "serving", "cli")
 """Rooms that may import torch inside functions alone."""
-DOORS = {("text", "torch.tensors"), ("text", "torch")}
-"""`text` reaches tensors through one file, inside a function."""
+DOORS = {("text", f"{room}.tensors") for room in ("torch", "flax", "tensorflow")} | {("text", "torch")}
+"""`text` reaches tensors through one file of each framework, inside a function."""
 
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import transformers
 
 from seqgraft.errors import MissingExtraError, TokenizerError
 from seqgraft.text import AutoTokenizer, BatchEncoding, CharSpan, TokenSpan
+from seqgraft.text.batching import framework, plain
 
 LINES = ["The encoder's source,  e\u0301!", "Two words"]
 
@@ -100,3 +103,32 @@ def test_a_framework_that_is_missing(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "seqgraft.flax", None)
     with pytest.raises(MissingExtraError, match=r"`return_tensors='jax'` must have flax installed"):
         BatchEncoding({"input_ids": [[1]]}, tensor_type="jax")
+
+
+@pytest.mark.parametrize(("kind", "module"), [("jax", "jax.numpy"), ("tf", "tensorflow")])
+def test_arrays_of_other_frameworks(kind, module):
+    made = pytest.importorskip(module)
+    rows = [[1, 2, 3], [4, 5, 0]]
+    batch = BatchEncoding({"input_ids": rows, "attention_mask": rows}, tensor_type=kind)
+    expected = made.asarray(np.array(rows, np.int32)) if kind == "jax" else made.constant(rows)
+    for value in batch.values():
+        assert type(value) is type(expected)
+        assert value.dtype == expected.dtype
+        assert np.asarray(value).tolist() == rows
+    assert framework(batch["input_ids"]) == framework([batch["input_ids"][0]]) == kind
+    assert plain(batch["input_ids"]) == rows
+    single = BatchEncoding({"input_ids": [1, 2]}).convert_to_tensors(kind, prepend_batch_axis=True)
+    assert tuple(single["input_ids"].shape) == (1, 2)
+    with pytest.raises(TokenizerError, match="rows of lengths 1, 2"):
+        BatchEncoding({"input_ids": [[1], [1, 2]]}, tensor_type=kind)
+
+
+@pytest.mark.parametrize(("kind", "room", "missing"), [("jax", "flax", "jax"), ("tf", "tensorflow", "tensorflow")])
+def test_the_extra_of_a_framework_is_named(kind, room, missing):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\nfrom seqgraft.text import BatchEncoding\n"
+        f"assert 'torch' not in sys.modules\nBatchEncoding({{'input_ids': [[1]]}}, tensor_type={kind!r})"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    said = f"`return_tensors='{kind}'` must have {room} installed (`pip install seqgraft[{room}]`), but {missing} is"
+    assert f"MissingExtraError: {said} missing" in run.stderr
