@@ -100,6 +100,17 @@ def test_embeddings_and_the_encoder_alone(pairs: Pairs) -> None:
         ours.get_decoder()(given["input_ids"])
 
 
+def test_half_precision(pairs: Pairs) -> None:
+    half, given = pairs.ours("gpt2", dtype="bfloat16"), batch()
+    out = half(given)
+    assert out.logits.dtype == tf.bfloat16
+    assert out.loss.dtype == tf.float32
+    assert (
+        distance(torch.from_numpy(out.logits.numpy().astype("float32")), pairs.torch("gpt2")(**torched(given))[1]) < 0.1
+    )
+    assert half.generate(given["input_ids"], max_length=5).shape == (3, 5)
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 def test_traced_with_unknown_sizes(pairs: Pairs, compiled: bool) -> None:
     ours, given = pairs.ours("bert"), batch()
@@ -266,7 +277,9 @@ def test_two_checkpoints_become_a_pair(tmp_path: Any) -> None:
     grafted = TFEncoderDecoderModel.from_encoder_decoder_pretrained(
         tmp_path / "bert", tmp_path / "llama", decoder_graft={"how": "inserted"}, **IDS
     )
-    assert float(grafted(given).loss[0]) > 0
+    plain = seqgraft.LlamaForCausalLM.from_pretrained(tmp_path / "llama")(torch.from_numpy(given["input_ids"]).long())
+    shut = grafted(given["input_ids"], decoder_input_ids=given["input_ids"], decoder_attention_mask=given["input_ids"])
+    assert apart(shut.logits[0], plain.logits[0]) < BOUND  # the gate is shut: the plain decoder
     ours.encoder.save_pretrained(tmp_path / "half")
     again = seqgraft.BertModel.from_pretrained(tmp_path / "half").get_input_embeddings().weight.detach()
     assert apart(ours.get_input_embeddings().value, again) == 0

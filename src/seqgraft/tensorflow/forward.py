@@ -3,7 +3,7 @@
 from typing import Any
 
 from seqgraft.config import EncoderDecoderConfig
-from seqgraft.functional.ops import Array
+from seqgraft.functional.ops import Array, Ops
 from seqgraft.functional.pair import (
     Pair,
     asked,
@@ -57,9 +57,7 @@ def forward(
         source_text(pair, config.encoder.model_type, given, mask)  # so that what nobody knows is refused here too
         source = TFBaseModelOutput(*_parts(outputs))
     if labels is not None and ids is None and embeddings is None:
-        if pair.start is None and not config.wraps:
-            config.needed("decoder_start_token_id")
-        ids = shifted(ops, labels, pair.start, config.needed("pad_token_id"))
+        ids = target_ids(ops, config, labels)
     if ids is None and embeddings is None:
         raise ValueError("`decoder_input_ids`, `decoder_inputs_embeds` or `labels` must be given, but none is.")
     if target_seen is None and ids is not None and past is None:
@@ -83,6 +81,12 @@ def forward(
         source.hidden_states,
         source.attentions,
     )
+
+
+def target_ids(ops: Ops, config: EncoderDecoderConfig, labels: Array) -> Array:
+    """labels [batch, time] -> the decoder's inputs; ConfigurationError where an id that it takes was never said."""
+    start = None if config.wraps else config.needed("decoder_start_token_id")
+    return shifted(ops, labels, start, config.needed("pad_token_id"))
 
 
 def _remembered(

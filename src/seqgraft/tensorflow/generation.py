@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tensorflow as tf
 
@@ -25,6 +25,7 @@ from seqgraft.tensorflow.outputs import (
 if TYPE_CHECKING:
     from seqgraft.tensorflow.model import TFEncoderDecoderModel
 
+F = TypeVar("F", bound=Callable[..., Any])
 _INPUTS = (
     "attention_mask",
     "inputs_embeds",
@@ -36,6 +37,12 @@ _INPUTS = (
 )
 _KEPT = 16
 """Programs that a model keeps, the last ones asked for."""
+
+
+def as_it_is(function: F) -> F:
+    """Kept from AutoGraph, which would read the whole library through to find nothing to convert."""
+    made: F = tf.autograph.experimental.do_not_convert(function)
+    return made
 
 
 def generate(

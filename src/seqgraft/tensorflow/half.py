@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 from seqgraft import folders
 from seqgraft.checkpoints import stale_weights
 from seqgraft.checkpoints.frameworks import framework_writer
-from seqgraft.checkpoints.pair_arrays import half_tensors
+from seqgraft.checkpoints.pair_arrays import HalfArrays, half_tensors
 from seqgraft.checkpoints.written import written_half
 from seqgraft.errors import ConfigurationError
 from seqgraft.families import family
@@ -18,6 +19,7 @@ from seqgraft.families.configuration import CONFIG_NAME, PretrainedConfig
 from seqgraft.functional import host
 from seqgraft.tensorflow.forward import encoded
 from seqgraft.tensorflow.inputs import unpacked
+from seqgraft.tensorflow.weights import Held
 
 if TYPE_CHECKING:
     from seqgraft.tensorflow.model import TFEncoderDecoderModel
@@ -123,3 +125,16 @@ class TFHalf:
         with folders.saving(save_directory, stale=stale_weights(None)) as staged:
             folders.write_json(staged / CONFIG_NAME, written_half(self.config, self.side, held.dtype))
             write(staged, half_tensors(self.config, self.side, arrays))
+
+
+def half_of(side: str, model: Any) -> tuple[PretrainedConfig, HalfArrays]:
+    """What an `encoder_model` or `decoder_model` holds, a pair's half: its configuration and its arrays."""
+    pair = model.model if isinstance(model, TFHalf) and model.side == side else model
+    held = getattr(pair, "held", None)
+    if not isinstance(held, Held):
+        raise TypeError(
+            f"`{side}_model` must be a TFEncoderDecoderModel whose {side} is taken, or that {side}, but is a "
+            f"{type(model).__name__}; give the folder of any other model."
+        )
+    half: HalfArrays = getattr(held.arrays(), side)
+    return copy.deepcopy(getattr(held.config, side)), half

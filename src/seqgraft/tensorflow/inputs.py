@@ -5,13 +5,29 @@ from typing import Any
 
 import tensorflow as tf
 
+from seqgraft.config import EncoderDecoderConfig
 from seqgraft.functional.pair import Pair
 from seqgraft.functional.stack import Text
 
 FIRST = ("input_ids", "attention_mask", "decoder_input_ids", "decoder_attention_mask")
 """The names of a list's tensors, in order."""
+INPUTS = (
+    *FIRST[1:],
+    "encoder_outputs",
+    "past_key_values",
+    "inputs_embeds",
+    "decoder_inputs_embeds",
+    "labels",
+    "token_type_ids",
+    "position_ids",
+    "decoder_position_ids",
+    "decoder_token_type_ids",
+    "num_items_in_batch",
+)
+"""What a call takes by name, those of a family alone aside."""
+_FLAGS = ("use_cache", "output_attentions", "output_hidden_states", "return_dict")
 _EMBEDDINGS = ("inputs_embeds", "decoder_inputs_embeds")
-_AS_THEY_ARE = ("encoder_outputs", "past_key_values", "num_items_in_batch")
+_AS_THEY_ARE = ("encoder_outputs", "past_key_values", "num_items_in_batch", *_FLAGS)
 
 
 def unpacked(first: Any, named: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,6 +56,12 @@ def _tensor(name: str, value: Any) -> Any:
     if name in _EMBEDDINGS:
         return tf.convert_to_tensor(value)
     return tf.cast(tf.convert_to_tensor(value), tf.int32)
+
+
+def flags(config: EncoderDecoderConfig, given: dict[str, Any], said: Mapping[str, Any]) -> dict[str, bool]:
+    """What a call asks for: a flag taken from among its inputs, or said by name, else the configuration's."""
+    found = {name: given.pop(name, said[name]) for name in _FLAGS}
+    return {name: bool(getattr(config, name) if value is None else value) for name, value in found.items()}
 
 
 def further(pair: Pair, model_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
