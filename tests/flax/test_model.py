@@ -240,6 +240,8 @@ def test_what_is_not_offered_raises(fresh: Any) -> None:
             flax.generate(IDS, max_new_tokens=4, **wrong)
     with pytest.raises(TypeError, match="unexpected arguments: not_a_setting"):
         flax.generate(IDS, not_a_setting=1)
+    with pytest.raises(ValueError, match="`input_ids` must be ids of the encoder's vocabulary"):
+        flax.generate(IDS + 61)
     with pytest.raises(TypeError, match="`bbox` must be left out"):
         flax(IDS, decoder_input_ids=IDS, bbox=IDS)
 

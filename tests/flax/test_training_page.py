@@ -11,7 +11,7 @@ import seqgraft
 pytest.importorskip("jax")
 pytest.importorskip("optax")
 
-from .test_model import BERT, IDS, LABELS, TEXT  # noqa: E402
+from .test_model import BERT, IDS, LABELS, TEXT
 
 PAGE = Path(__file__).parents[2] / "docs" / "frameworks.md"
 

@@ -54,7 +54,7 @@ def generate(
     outputs = given.pop("encoder_outputs")
     states = None if outputs is None else outputs[0]
     source: dict[str, Any] = {
-        "ids": _int32(input_ids) if outputs is None else None,
+        "ids": model.known("input_ids", input_ids, "encoder") if outputs is None else None,
         "embeddings": given["inputs_embeds"],
         "mask": _int32(given["attention_mask"]),
         "positions": _int32(given["position_ids"]),

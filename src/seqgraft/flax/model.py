@@ -23,6 +23,7 @@ from seqgraft.flax.tree import Tree, at, core_weights, leaves, planted, put, wal
 from seqgraft.functional import host
 from seqgraft.functional.pair import Pair
 from seqgraft.generation import GenerationConfig
+from seqgraft.generation.link import adopted, link, unlink
 
 
 class FlaxEncoderDecoderModel:
@@ -58,12 +59,12 @@ class FlaxEncoderDecoderModel:
         self.input_shape = input_shape or ((1, 1), (1, 1))
         self.key = jax.random.PRNGKey(seed)
         self.dtype = dtype
-        self.config, self.generation_config = pair.config, pair.generation
+        self._config, self._generation_config = pair.config, pair.generation
         self._is_initialized = init
         self._params: Tree | None = None
         self._programs: dict[Any, Any] = {}
         self._carried = host.carried_shapes(pair)
-        self.module = self.module_class(self.config, dtype, tuple(self._carried.items()))
+        self.module = self.module_class(self._config, dtype, tuple(self._carried.items()))
         if init:
             self._params = self._tree(pair)
 
@@ -72,6 +73,27 @@ class FlaxEncoderDecoderModel:
         for path, value in walked(planted(pair.config, pair_tensors(pair.config, pair.arrays), self._carried)):
             put(tree, path, jnp.asarray(value))
         return tree
+
+    @property
+    def config(self) -> EncoderDecoderConfig:
+        """What holds for the pair, and the halves' own configurations."""
+        return self._config
+
+    @config.setter
+    def config(self, value: EncoderDecoderConfig) -> None:
+        self._config = adopted(value, self._config, self._generation_config)
+        self.module = self.module_class(self._config, self.dtype, tuple(self._carried.items()))
+
+    @property
+    def generation_config(self) -> GenerationConfig:
+        """What `generate` does unless a call says otherwise."""
+        return self._generation_config
+
+    @generation_config.setter
+    def generation_config(self, value: GenerationConfig) -> None:
+        unlink(self._config, self._generation_config)
+        self._generation_config = value
+        link(self._config, value)
 
     @property
     def params(self) -> Tree:
@@ -166,9 +188,9 @@ class FlaxEncoderDecoderModel:
         if decoder_input_ids is None and decoder_inputs_embeds is None and labels is None:
             raise ValueError("`decoder_input_ids`, `decoder_inputs_embeds` or `labels` must be given, but none is.")
         arguments = {
-            "input_ids": _ids(input_ids),
+            "input_ids": self.known("input_ids", input_ids, "encoder"),
             "attention_mask": _ids(attention_mask),
-            "decoder_input_ids": _ids(decoder_input_ids),
+            "decoder_input_ids": self.known("decoder_input_ids", decoder_input_ids, "decoder"),
             "decoder_attention_mask": _ids(decoder_attention_mask),
             "position_ids": _ids(position_ids),
             "decoder_position_ids": _ids(decoder_position_ids),
@@ -199,7 +221,7 @@ class FlaxEncoderDecoderModel:
     ) -> Any:
         """Source ids [batch, time] -> `BaseModelOutput` of the encoder."""
         arguments = {
-            "input_ids": _ids(input_ids),
+            "input_ids": self.known("input_ids", input_ids, "encoder"),
             "attention_mask": _ids(attention_mask),
             "position_ids": _ids(position_ids),
             "inputs_embeds": inputs_embeds,
@@ -230,7 +252,7 @@ class FlaxEncoderDecoderModel:
         covers the whole length of the cache, and the output holds the cache with them.
         """
         arguments = {
-            "decoder_input_ids": _ids(decoder_input_ids),
+            "decoder_input_ids": self.known("decoder_input_ids", decoder_input_ids, "decoder"),
             "encoder_hidden_states": encoder_outputs[0],
             "encoder_attention_mask": _ids(encoder_attention_mask),
             "decoder_attention_mask": _ids(decoder_attention_mask),
@@ -272,7 +294,8 @@ class FlaxEncoderDecoderModel:
         return generate(self, input_ids, generation_config, prng_key, trace, params, kwargs)
 
     def program(self, settings: Any, function: Callable[..., Any]) -> Any:
-        """The compiled function of a search; of many settings the last few are kept."""
+        """The compiled function of a search; of many the last few are kept."""
+        settings = settings, Pair.of(self.config), jnp.dtype(self.dtype).name
         if settings not in self._programs:
             while len(self._programs) >= 16:
                 self._programs.pop(next(iter(self._programs)))
@@ -291,6 +314,19 @@ class FlaxEncoderDecoderModel:
                 f"inputs of its own it has {has}."
             )
         return {name: value for name, value in inputs.items() if value is not None}
+
+    def known(self, name: str, ids: Any, side: str) -> Any:
+        """Ids as an array of the device; ValueError for one of the host that the vocabulary does not have, where JAX
+        would read another row."""
+        if isinstance(ids, np.ndarray | list | tuple):
+            held = np.asarray(ids)
+            rows = getattr(Pair.of(self.config), side).vocabulary
+            if held.size and not (held.min() >= 0 and held.max() < rows):
+                raise ValueError(
+                    f"`{name}` must be ids of the {side}'s vocabulary (0 to {rows - 1}), but go from {held.min()} to "
+                    f"{held.max()}."
+                )
+        return _ids(ids)
 
     def to_bf16(self, params: Mapping[str, Any], mask: Any = None) -> Tree:
         """The parameters in bfloat16; where a `mask` tree of the same shape is False, as they were."""

@@ -23,9 +23,6 @@ def prepared(ops: Ops, spec: Stack, weights: Mapping[str, Array], at: str = "dec
     name = f"{at}head.output.kernel"
     if spec.head is not None and name not in held:
         held[name] = ops.keep(ops.transpose(held[f"{at}embed.weight"], (1, 0)))
-    for own, value in weights.items():
-        if own.startswith(at) and own.endswith(".kernel"):
-            held[own] = ops.keep(value)
     return held
 
 
