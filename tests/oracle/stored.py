@@ -1,6 +1,9 @@
-"""Stored expectations: files in `expected/`, each with what made it. Read everywhere, written by `make oracle`.
+"""The original Flax and TensorFlow classes as oracles: what they compute and write for tiny models, in `expected/`.
 
-A file is JSON, packed, or a zip archive of it and of arrays and files.
+`make oracle` makes an environment of their last versions (`constraints.txt`) and fills `expected/` anew. The tests read
+`expected/` alone. Each file there says the command, the versions and the digest of the inputs that made it, and
+`test_stored.py` fails when the inputs were changed since. A file is JSON, packed, or a zip archive of it and of arrays
+and files.
 """
 
 import gzip
