@@ -122,7 +122,7 @@ def _release_index(source: str | os.PathLike[str]) -> Path | None:
     if path.is_dir():
         held = sorted(path.glob(f"*{INDEX}"))
         return held[0] if len(held) == 1 else None
-    tried = (path, path.with_name(path.name + INDEX))
+    tried = (path, path.with_name(f"{path.name}.index"))
     return next((one for one in tried if one.name.endswith(INDEX) and one.is_file()), None)
 
 
