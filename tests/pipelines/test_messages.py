@@ -185,8 +185,8 @@ def test_devices(folder):
 
 def test_framework(folder):
     assert seqgraft.pipeline("summarization", model=folder, framework="pt").framework == "pt"
-    with pytest.raises(ConfigurationError, match="'tf'"):
-        seqgraft.pipeline("summarization", model=folder, framework="tf")
+    with pytest.raises(ConfigurationError, match="`framework` must be one of 'pt', 'flax', 'tf', but is 'mx'"):
+        seqgraft.pipeline("summarization", model=folder, framework="mx")
 
 
 def test_a_folder_without_a_tokenizer(tmp_path, folder):

@@ -99,8 +99,8 @@ def running(
     """How the model of a pipeline is loaded and fed."""
 
 
-def settings_of(flags: dict[str, Any]) -> dict[str, Any]:
-    """The settings that were given, by the names of `generate`; seeds torch if a seed was."""
+def settings_of(flags: dict[str, Any], framework: str = "pt") -> dict[str, Any]:
+    """The settings that were given, by the names of `generate`; a seed is torch's own, or a setting of the others."""
     from seqgraft.errors import GenerationError
     from seqgraft.generation import GenerationConfig
     from seqgraft.generation.fields import PUBLISHED
@@ -120,7 +120,9 @@ def settings_of(flags: dict[str, Any]) -> dict[str, Any]:
             GenerationConfig(**given)
     except GenerationError as error:
         misused(str(error))
-    if flags["seed"] is not None:
+    if flags["seed"] is not None and framework != "pt":
+        given["seed"] = flags["seed"]
+    elif flags["seed"] is not None:
         import torch
 
         torch.manual_seed(flags["seed"])
@@ -135,14 +137,15 @@ def _value(text: str) -> Any:
         return text
 
 
-def loaded(task: str, model: str, running: dict[str, Any], settings: dict[str, Any]) -> Any:
+def loaded(task: str, model: str, running: dict[str, Any], settings: dict[str, Any], framework: str = "pt") -> Any:
     """The pipeline that `run` and `generate` use."""
     from seqgraft.pipelines import pipeline
 
     options = {name: running[name] for name in ("tokenizer", "device", "dtype", "batch_size")}
     options |= {"assistant_model": running["assistant"]} if running["assistant"] is not None else {}
     options |= {name: running[name] for name in ("src_lang", "tgt_lang") if running[name] is not None}
-    return pipeline(task, model=model, truncation=not running["no_truncation"], **options, **settings)
+    options |= {"framework": framework, "truncation": not running["no_truncation"]}
+    return pipeline(task, model=model, **options, **settings)
 
 
 def check_task(task: str) -> None:
@@ -154,3 +157,14 @@ def check_task(task: str) -> None:
         pipeline_class(task)
     except ConfigurationError as error:
         misused(str(error).replace("`task`", "--task"))
+
+
+def check_framework(name: str, idle: dict[str, Any]) -> None:
+    """A usage error unless this is a framework's name and, but for PyTorch, none of the flags in `idle` is given."""
+    from seqgraft.pipelines.compiled import FRAMEWORKS
+
+    if name not in FRAMEWORKS:
+        misused(f"--framework must be one of {', '.join(FRAMEWORKS)}, but is '{name}'.")
+    given = [flag for flag, value in idle.items() if value]
+    if name != "pt" and given:
+        misused(f"{', '.join(given)} must be left out with --framework {name}, whose search is one program.")

@@ -16,7 +16,9 @@ echo "A long text about plants ..." | seqgraft run --task summarization --model 
 
 seqgraft run --task translation_en_to_de --model my-pair --num-beams 4 --batch-size 8 < english.txt > german.txt
 
-seqgraft run --task summarization --model my-pair --whole --stream < article.txt"""
+seqgraft run --task summarization --model my-pair --whole --stream < article.txt
+
+seqgraft run --task summarization --model my-pair --framework flax --batch-size 8 < articles.txt"""
 
 
 def run(
@@ -29,6 +31,9 @@ def run(
     settings: dict[str, Any],
     whole: Annotated[bool, typer.Option("--whole", help="All of the input is one text.")] = False,
     stream: Annotated[bool, typer.Option("--stream", help="Show words as they are made.")] = False,
+    framework: Annotated[
+        str, typer.Option("--framework", metavar="NAME", help="What the model runs on: pt (PyTorch), flax or tf.")
+    ] = "pt",
     json_: flags.Json = False,
 ) -> None:
     """Read texts from standard input, one a line, and write a result for each, one a line.
@@ -38,8 +43,9 @@ def run(
     flags.check_task(task)
     if stream and (json_ or running["batch_size"] > 1):
         misused("--stream shows one text as it grows: leave out --json and --batch-size.")
-    made = flags.settings_of(settings)
-    pipe = flags.loaded(task, model, running, made)
+    flags.check_framework(framework, {"--stream": stream, "--assistant": running["assistant"]})
+    made = flags.settings_of(settings, framework)
+    pipe = flags.loaded(task, model, running, made, framework)
     if sys.stdin.isatty():
         note("Reading standard input: " + ("the text" if whole else "one text a line") + ", then Ctrl-D.")
     key = f"{pipe.return_name}_text"

@@ -5,9 +5,12 @@ from typing import Any
 
 from seqgraft.errors import ConfigurationError
 from seqgraft.folders import Origin, find
+from seqgraft.pipelines import compiled
 from seqgraft.pipelines.device import as_device
 from seqgraft.pipelines.tasks import pipeline_class
 from seqgraft.pipelines.text2text import Text2TextGenerationPipeline
+
+_ADAPTERS = "adapter/adapter_config.json"
 
 
 def pipeline(
@@ -35,16 +38,20 @@ def pipeline(
         tokenizer: a folder, a name or a tokenizer; by default the model's folder holds it.
         device: a number (-1 is the CPU), a name or a torch.device; by default a GPU when there is one, and for a model
             object the place where it is.
-        dtype: of the weights (`torch_dtype` is its old name); by default the checkpoint's.
+        dtype: of the weights (`torch_dtype` is its old name); by default the checkpoint's. With Flax it is that of the
+            computation, by default float32.
+        framework: `pt` (by default), `flax` or `tf`, whichever wrote the folder; a model object says it itself.
         model_kwargs: more arguments of `from_pretrained`.
         options: `batch_size` and what else every call does; see `Text2TextGenerationPipeline`. An `assistant_model`
             may be a folder or a name as well: its tokenizer is used where its vocabulary is another one.
 
-    Raises ConfigurationError for a task that is none of these, or without a model; TypeError for unknown options.
+    Raises ConfigurationError for a task that is none of these, or without a model; TypeError for unknown options;
+    MissingExtraError when Flax or TensorFlow is not installed.
     """
     kind = pipeline_class(task)
-    if framework not in (None, "pt"):
-        raise ConfigurationError(f"`framework` must be 'pt', but is {framework!r}.")
+    if framework not in (None, *compiled.FRAMEWORKS):
+        known = ", ".join(map(repr, compiled.FRAMEWORKS))
+        raise ConfigurationError(f"`framework` must be one of {known}, but is {framework!r}.")
     if device is not None and device_map is not None:
         raise ConfigurationError("`device` and `device_map` say the same thing: pass one of them.")
     if model is None:
@@ -65,7 +72,26 @@ def pipeline(
         from seqgraft.text import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(tokenizer, use_fast=use_fast, **origin)
-    if named:
+    if not named and framework not in (None, compiled.framework_of(model)):
+        own = compiled.framework_of(model)
+        raise ConfigurationError(
+            f"`framework` must be left out or {own!r} with a {type(model).__name__}, but is {framework!r}."
+        )
+    framework = compiled.framework_of(model) if framework is None else framework
+    if framework != "pt" and options.get("assistant_model") is not None:
+        raise ConfigurationError(f"`assistant_model` must be None with framework={framework!r}: its search drafts not.")
+    if named and framework != "pt":
+        if device_map not in (None, "auto"):
+            raise ConfigurationError(
+                f"`device_map` must be left out with framework={framework!r}, but is {device_map!r}: pass `device`."
+            )
+        if find(model, _ADAPTERS, Origin(**origin)) is not None:
+            raise ConfigurationError(
+                f"'{os.fspath(model)}' keeps adapters beside its weights, which framework={framework!r} does not read: "
+                'merge them first (`save="merged"` of the training).'
+            )
+        model = compiled.load(framework, model, device, more)
+    elif named:
         from seqgraft.torch.auto import AutoModelForSeq2SeqLM
 
         where = as_device(device) if device is not None else device_map if device_map is not None else "auto"
@@ -83,7 +109,7 @@ def pipeline(
 
 def _adapt(model: Any, source: str | os.PathLike[str], origin: Origin) -> None:
     """Add the adapters that a folder keeps beside its weights (`train` with `lora` and `save="separate"`)."""
-    if find(source, "adapter/adapter_config.json", origin) is not None:
+    if find(source, _ADAPTERS, origin) is not None:
         from seqgraft.training.adapters import take_in_own
 
         take_in_own(model, source, origin)

@@ -8,19 +8,17 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from seqgraft.config import longest_source
 from seqgraft.errors import ConfigurationError, GenerationError, TokenizerError
 from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.generation import GenerationConfig
 from seqgraft.generation.fields import PUBLISHED
+from seqgraft.pipelines import compiled
 from seqgraft.pipelines.asked import Asked
 from seqgraft.pipelines.device import as_device
 from seqgraft.pipelines.languages import languages
-
-if TYPE_CHECKING:
-    import torch
 
 logger = logging.getLogger("seqgraft.pipelines")
 _framing = threading.RLock()
@@ -49,8 +47,13 @@ _LENGTHS = ("max_length", "max_new_tokens")
 class Text2TextGenerationPipeline:
     """Texts -> texts with a pair: `[{"generated_text": ...}]`.
 
+    A pair of Flax or TensorFlow is recognised: its `generate` is one program, compiled for each shape that it meets, so
+    that its sources are filled up to a multiple of 32 tokens (`compiled.MULTIPLE`) and its rows to a power of two;
+    neither changes a result. Settings that such a search does not have raise GenerationError by name. It takes `seed`,
+    which a call's batches draw from, each its own, and in TensorFlow `jit_compile`.
+
     Args:
-        model: a pair.
+        model: a pair, of PyTorch, Flax (`FlaxEncoderDecoderModel`) or TensorFlow (`TFEncoderDecoderModel`).
         tokenizer: its tokenizer, or a PairTokenizer when its vocabularies differ.
         task: the name under which the configuration's `task_specific_params` may hold settings.
         options: what every call does unless it says otherwise: `batch_size`, `truncation`, `return_text`,
@@ -61,7 +64,6 @@ class Text2TextGenerationPipeline:
 
     return_name: ClassVar[str] = "generated"
     default_task: ClassVar[str] = "text2text-generation"
-    framework: ClassVar[str] = "pt"
 
     def __init__(
         self, model: Any, tokenizer: Any, *, task: str | None = None, device: Any = None, **options: Any
@@ -69,8 +71,11 @@ class Text2TextGenerationPipeline:
         if not getattr(model.config, "is_encoder_decoder", False) or not callable(getattr(model, "generate", None)):
             raise ConfigurationError(f"`model` must be an encoder-decoder model, but is a {type(model).__name__}.")
         self.model, self.tokenizer, self.task = model, tokenizer, task or self.default_task
-        if device is not None:
+        self.framework = compiled.framework_of(model)
+        if device is not None and self.framework == "pt":
             model.to(as_device(device))
+        elif device is not None:
+            compiled.move(model, device)
         own = getattr(model.config, "task_specific_params", None) or {}
         own = {name: value for name, value in own.get(self.task, {}).items() if value is not None}
         self.prefix: str = own.pop("prefix", getattr(model.config, "prefix", None)) or ""
@@ -80,10 +85,9 @@ class Text2TextGenerationPipeline:
         self._asked({})
 
     @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        device: torch.device = self.model.device
-        return device
+    def device(self) -> Any:
+        """Where the model is: a torch.device, JAX's device, or the name of TensorFlow's."""
+        return self.model.device if self.framework == "pt" else compiled.device_of(self.model)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the model and its tokenizer."""
@@ -121,7 +125,8 @@ class Text2TextGenerationPipeline:
         del fields["settings"]
         merged = self._merged(options)
         chosen = {name: merged.pop(name) for name in list(merged) if name in fields}
-        unknown = [n for n in merged if n not in PUBLISHED and n not in _PASSED and not getattr(own, n, None)]
+        known = (*PUBLISHED, *_PASSED, *compiled.PASSED[self.framework])
+        unknown = [name for name in merged if name not in known and not getattr(own, name, None)]
         if unknown:
             raise TypeError(f"{type(self).__name__} has no option {', '.join(map(repr, sorted(unknown)))}.")
         for name, other in (_LENGTHS, _LENGTHS[::-1]):
@@ -172,16 +177,26 @@ class Text2TextGenerationPipeline:
         size = 1 if asked.settings.get("streamer") is not None else asked.batch_size
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"])) if size > 1 else range(len(rows))
         made: list[list[dict[str, Any]]] = [[] for _ in rows]
+        with self._evaluating():
+            for at in range(0, len(rows), size):
+                places = order[at : at + size]
+                batch = self._batch([rows[i] for i in places], asked, asked.place(done + at))
+                for place, records in zip(places, batch, strict=True):
+                    made[place] = records
+        return made
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Inside, a model of PyTorch is in evaluation; the others have no such state."""
+        if self.framework != "pt":
+            yield
+            return
         training = self.model.training
         self.model.eval()
         try:
-            for at in range(0, len(rows), size):
-                places = order[at : at + size]
-                for place, records in zip(places, self._batch([rows[i] for i in places], asked), strict=True):
-                    made[place] = records
+            yield
         finally:
             self.model.train(training)
-        return made
 
     @contextlib.contextmanager
     def _reading(self, language: str | None) -> Iterator[None]:
@@ -230,7 +245,7 @@ class Text2TextGenerationPipeline:
         limit: int | None = getattr(config, "max_position_embeddings", None)
         return limit
 
-    def _batch(self, rows: list[dict[str, list[int]]], asked: Asked) -> Iterator[list[dict[str, Any]]]:
+    def _batch(self, rows: list[dict[str, list[int]]], asked: Asked, number: int) -> Iterator[list[dict[str, Any]]]:
         settings = self._settings(asked)
         for row in rows:
             self._check_lengths(len(row["input_ids"]), settings)
@@ -239,28 +254,41 @@ class Text2TextGenerationPipeline:
             raise TokenizerError(
                 "`batch_size` must be 1 with a tokenizer that has no pad token; set one to batch texts."
             )
+        found = self._found(source, rows, settings, asked.batch_size, number)
+        for group in found.reshape(len(rows), -1, found.shape[-1]):
+            yield [self._record(ids, asked) for ids in group]
+
+    def _found(
+        self, source: Any, rows: list[dict[str, list[int]]], settings: dict[str, Any], most: int, number: int
+    ) -> Any:
+        """What `generate` finds: tokens [rows * num_return_sequences, time], of PyTorch or of numpy."""
+        if self.framework != "pt":
+            ends, limit = self._special("eos_token_id", settings), self._limit()
+            return compiled.sequences(
+                self.model, source, rows, settings, most=most, limit=limit, ends=ends, number=number
+            )
         batch = source.pad(rows, padding=len(rows) > 1, return_tensors="pt", return_attention_mask=True)
         found = self.model.generate(
             input_ids=batch["input_ids"].to(self.device),
             attention_mask=batch["attention_mask"].to(self.device),
             **settings,
         )
-        found = getattr(found, "sequences", found)
-        for group in found.reshape(len(rows), -1, found.shape[-1]):
-            yield [self._record(ids, asked) for ids in group]
+        return getattr(found, "sequences", found)
 
     def _settings(self, asked: Asked) -> dict[str, Any]:
         settings = dict(asked.settings)
         if self._special("pad_token_id", settings) is None and self.tokenizer.pad_token_id is not None:
             settings["pad_token_id"] = self.tokenizer.pad_token_id
-        if any(self._special(name, settings) is not None for name in _READING):
+        if self.framework == "pt" and any(self._special(name, settings) is not None for name in _READING):
             settings["tokenizer"] = self.tokenizer
         return settings
 
     def _record(self, ids: Any, asked: Asked) -> dict[str, Any]:
         record: dict[str, Any] = {}
         if asked.tensors:
-            record[f"{self.return_name}_token_ids"] = ids
+            record[f"{self.return_name}_token_ids"] = (
+                ids if self.framework == "pt" else compiled.tensor(self.model, ids)
+            )
         if asked.text:
             record[f"{self.return_name}_text"] = self.tokenizer.decode(
                 ids, skip_special_tokens=True, clean_up_tokenization_spaces=asked.clean_up_tokenization_spaces
