@@ -49,7 +49,7 @@ def seqgraft(*words: str | Path, threads: int = 1) -> Ran:
         raise subprocess.CalledProcessError(process.returncode, argv)
     minutes = (usage.ru_utime + usage.ru_stime) / 60
     command = shlex.join(["seqgraft", *map(_shown, asked)])
-    return Ran(command, round(minutes, 2), json.loads(text), interrupted)
+    return Ran(command, round(minutes, 3), json.loads(text), interrupted)
 
 
 def _ended(process: int) -> tuple[int, Any]:

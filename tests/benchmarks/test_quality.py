@@ -86,7 +86,7 @@ def test_a_command_is_measured(tmp_path):
     ran = running.seqgraft("inspect", tmp_path / "fresh")
     assert ran.command == "seqgraft inspect fresh"
     assert str(model.num_parameters()) in json.dumps(ran.found)
-    assert 0.005 < ran.cpu_minutes < 2
+    assert 0.0005 < ran.cpu_minutes < 2
     with pytest.raises(subprocess.CalledProcessError):
         running.seqgraft("inspect", tmp_path / "nothing")
 
