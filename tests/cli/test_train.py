@@ -178,7 +178,8 @@ def test_a_configuration_and_a_tokenizer_are_enough_to_start_from_scratch(seqgra
     config = transformers.MarianConfig(**sizes, d_model=8, vocab_size=99, decoder_start_token_id=0, pad_token_id=0)
     config.eos_token_id = config.forced_eos_token_id = 3
     config.save_pretrained(start)
-    flags = ("--rows-per-batch", 10, "--device", "cpu", "--average-checkpoints", 2, "--average-every", 1, "--valid", data)
+    flags = ("--rows-per-batch", 10, "--device", "cpu", "--valid", data)
+    flags += ("--average-checkpoints", 2, "--average-every", 1)
     done = seqgraft("train", start, "-d", data, "-o", tmp_path / "no", *flags)
     assert (done.exit_code, "weights" in done.stderr) == (1, True)
     done = seqgraft("train", start, "-d", data, "-o", tmp_path / "out", *flags, "--init", "scratch", "--seed", 3)
