@@ -236,11 +236,13 @@ def _nothing(source: str | os.PathLike[str], origin: Origin | None, looked: list
     folder = Path(source).expanduser() / (origin.subfolder if origin else "")
     if not folder.is_dir():
         return f"{message} (Offline, only what the cache holds is seen.)"
-    endings = (".safetensors", ".bin", ".h5", ".msgpack", INDEX)
+    endings = (".safetensors", ".bin", ".h5", ".msgpack", ".index")
     held = sorted(p.name for p in folder.iterdir() if p.suffix in endings or ".index." in p.name)
     if not held:
         return message
     told = f" Without `from_{framework}` any framework's files serve." if framework is not None else ""
+    if framework is None and any(name.endswith(INDEX) for name in held):
+        told = " A TensorFlow checkpoint is opened with `from_tf=True` and `config=`."
     return f"{message} It holds {', '.join(held)}.{told}"
 
 
