@@ -117,7 +117,7 @@ def test_figures_are_kept_and_drawn(tmp_path):
 
 
 def test_the_fresh_decoder_sees_the_encoder(tmp_path):
-    """A pair of it and an encoder composes, and starts with the decoder's weights whatever the encoder starts with."""
+    """A pair of it and an encoder composes, and starts with all of the decoder's weights, cross-attention among them."""
     import seqgraft
 
     sizes = {"n_embd": 8, "n_layer": 1, "n_head": 2}
@@ -127,6 +127,9 @@ def test_the_fresh_decoder_sees_the_encoder(tmp_path):
         encoder_model=seqgraft.BertModel(encoder), decoder_pretrained_model_name_or_path=tmp_path
     )
     assert half.decoder.spec.layers[0].cross_attention is not None
+    stored = dict(seqgraft.AutoModelForCausalLM.from_pretrained(tmp_path).named_parameters())
+    assert set(stored) == {name for name, _ in half.decoder.named_parameters()}
+    assert all(value.equal(stored[name]) for name, value in half.decoder.named_parameters())
     assert half.decoder.get_output_embeddings().weight is half.decoder.embed.weight
     half.config.decoder_start_token_id, half.config.pad_token_id = multi30k.START, multi30k.PAD
     half.config.eos_token_id = multi30k.END
