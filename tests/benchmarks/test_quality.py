@@ -117,7 +117,7 @@ def test_figures_are_kept_and_drawn(tmp_path):
 
 
 def test_the_fresh_decoder_sees_the_encoder(tmp_path):
-    """A pair of it and an encoder composes, and starts with all of the decoder's weights, cross-attention among them."""
+    """A pair of it and an encoder starts with all of the decoder's weights, cross-attention among them."""
     import seqgraft
 
     sizes = {"n_embd": 8, "n_layer": 1, "n_head": 2}
