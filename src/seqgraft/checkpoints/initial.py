@@ -21,18 +21,25 @@ def fresh(spec: Stack, names: Iterable[str], seed: int = 0, dtype: Any = np.floa
     table = parameters(spec)
     made: dict[str, Array] = {}
     for name in names:
-        parent, _, leaf = name.rpartition(".")
-        block = parent.rstrip("0123456789").removesuffix(".").rpartition(".")[2]
-        if leaf in ("bias", "gate"):
-            made[name] = np.zeros(table[name], dtype)
-        elif block.endswith("norm"):
-            made[name] = np.full(table[name], 1.0 - norm_of(spec, parent).offset, dtype)
-        else:
-            inner = block in ("output", "down") and spec.output_deviation is not None and name.startswith("layers.")
-            deviation = spec.output_deviation if inner and spec.output_deviation else spec.deviation
+        value, deviation = distribution(spec, name)
+        if deviation:
             source = np.random.default_rng([seed, *name.encode()])
             made[name] = (source.standard_normal(table[name], np.float32) * np.float32(deviation)).astype(dtype)
+        else:
+            made[name] = np.full(table[name], value, dtype)
     return made
+
+
+def distribution(spec: Stack, name: str) -> tuple[float, float]:
+    """Mean and deviation of a fresh tensor by its canonical name; a deviation of 0 means that all are the mean."""
+    parent, _, leaf = name.rpartition(".")
+    block = parent.rstrip("0123456789").removesuffix(".").rpartition(".")[2]
+    if leaf in ("bias", "gate"):
+        return 0.0, 0.0
+    if block.endswith("norm"):
+        return 1.0 - norm_of(spec, parent).offset, 0.0
+    inner = block in ("output", "down") and spec.output_deviation is not None and name.startswith("layers.")
+    return 0.0, spec.output_deviation if inner and spec.output_deviation else spec.deviation
 
 
 def norm_of(spec: Stack, path: str) -> Norm:
