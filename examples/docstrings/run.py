@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from examples.docstrings import collect, models, report
+from examples.docstrings import at_once, collect, models, report
 from seqgraft import AutoTokenizer, EncoderDecoderModel, folders
 from seqgraft.errors import SeqgraftError
 from seqgraft.training.special import settle_special_ids
@@ -68,7 +68,8 @@ def main(given: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, console: Console) -> int:
     say = console.print
-    say("[bold]1. Pairs[/bold]: docstring body -> summary line, from the Python files of this machine")
+    at_once.show(console)
+    say("\n[bold]1. Pairs[/bold]: docstring body -> summary line, from the Python files of this machine")
     training, held_out = _pairs(options, console)
     folder = options.folder / "model"
     minutes = options.minutes if options.seconds_for_tests is None else options.seconds_for_tests / 60

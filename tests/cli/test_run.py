@@ -189,3 +189,15 @@ def test_another_tokenizer(seqgraft, folder, tmp_path):
     assert done.exit_code == 1
     assert "must hold a tokenizer" in done.stderr
     assert seqgraft(*RUN, tmp_path, "--tokenizer", folder, stdin="a model").exit_code == 0
+
+
+def test_without_a_model(seqgraft):
+    text = "def read(path):\n    with open(path) as file:\n        return json.load(file)\n"
+    done = seqgraft("run", "-t", "summarization", "--device", "cpu", "--whole", stdin=text)
+    assert done.exit_code == 0, done.stderr
+    expected = library.pipeline("summarization", device=-1)(text.rstrip())
+    assert done.stdout.splitlines() == _lines(expected)
+    for task in ("translation_en_to_de", "text2text-generation"):
+        done = seqgraft("run", "-t", task, stdin=text)
+        assert done.exit_code == 2
+        assert "only summarization has a model of its own" in " ".join(done.stderr.replace("│", " ").split())

@@ -28,9 +28,11 @@ def test_unknown_task(task):
         seqgraft.pipeline(task, model="anything")
 
 
-def test_no_default_model():
-    with pytest.raises(ConfigurationError, match=r"`model` must be given.*model='"):
-        seqgraft.pipeline("summarization")
+@pytest.mark.parametrize("task", ["translation", "translation_en_to_de", "text2text-generation"])
+def test_no_default_model(task):
+    said = rf"`model` must be given.*'summarization'.*pipeline\('{task}', model='"
+    with pytest.raises(ConfigurationError, match=said):
+        seqgraft.pipeline(task)
 
 
 def test_unknown_options_are_named(folder, summarizer):

@@ -137,7 +137,9 @@ def _value(text: str) -> Any:
         return text
 
 
-def loaded(task: str, model: str, running: dict[str, Any], settings: dict[str, Any], framework: str = "pt") -> Any:
+def loaded(
+    task: str, model: str | None, running: dict[str, Any], settings: dict[str, Any], framework: str = "pt"
+) -> Any:
     """The pipeline that `run` and `generate` use."""
     from seqgraft.pipelines import pipeline
 
@@ -157,6 +159,14 @@ def check_task(task: str) -> None:
         pipeline_class(task)
     except ConfigurationError as error:
         misused(str(error).replace("`task`", "--task"))
+
+
+def check_own(task: str) -> None:
+    """A usage error unless this task has a model of its own, which serves without --model."""
+    from seqgraft.pipelines.default import TASK
+
+    if task != TASK:
+        misused(f"--model must be given: only {TASK} has a model of its own, but --task is '{task}'.")
 
 
 def check_framework(name: str, idle: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ from seqgraft.cli.console import misused, note
 
 EPILOG = """[bold]Examples[/bold]
 
+seqgraft run --task summarization --whole < function.py
+
 echo "A long text about plants ..." | seqgraft run --task summarization --model my-pair
 
 seqgraft run --task translation_en_to_de --model my-pair --num-beams 4 --batch-size 8 < english.txt > german.txt
@@ -26,9 +28,14 @@ def run(
         str,
         typer.Option("--task", "-t", help="summarization, translation, translation_xx_to_yy or text2text-generation."),
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help="A folder, or the name of a hub repository.")],
     running: dict[str, Any],
     settings: dict[str, Any],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="A folder, or the name of a hub repository; summarization has a small one of its own."
+        ),
+    ] = None,
     whole: Annotated[bool, typer.Option("--whole", help="All of the input is one text.")] = False,
     stream: Annotated[bool, typer.Option("--stream", help="Show words as they are made.")] = False,
     framework: Annotated[
@@ -41,6 +48,8 @@ def run(
     An empty line gives an empty line. Line breaks inside a result become spaces; --json keeps them, one object a line.
     """
     flags.check_task(task)
+    if model is None:
+        flags.check_own(task)
     if stream and (json_ or running["batch_size"] > 1):
         misused("--stream shows one text as it grows: leave out --json and --batch-size.")
     flags.check_framework(framework, {"--stream": stream, "--assistant": running["assistant"]})

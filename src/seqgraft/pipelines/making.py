@@ -1,15 +1,18 @@
 """`pipeline(task, model=...)`: from names and folders to a pipeline."""
 
+import logging
 import os
 from typing import Any
 
 from seqgraft.errors import ConfigurationError
 from seqgraft.folders import Origin, find
 from seqgraft.pipelines import compiled
+from seqgraft.pipelines.default import default_model, told
 from seqgraft.pipelines.device import as_device
 from seqgraft.pipelines.tasks import pipeline_class
 from seqgraft.pipelines.text2text import Text2TextGenerationPipeline
 
+logger = logging.getLogger("seqgraft.pipelines")
 _ADAPTERS = "adapter/adapter_config.json"
 
 
@@ -34,7 +37,9 @@ def pipeline(
 
     Args:
         task: `summarization`, `translation`, `translation_xx_to_yy` or `text2text-generation`.
-        model: a folder, the name of a hub repository, or a pair with its `tokenizer`.
+        model: a folder, the name of a hub repository, or a pair with its `tokenizer`. Without one `summarization` takes
+            the summarizer that comes with the package (`default.FOLDER`) in float32, which reads the beginning of a
+            text that is too long, and a warning says so.
         tokenizer: a folder, a name or a tokenizer; by default the model's folder holds it.
         device: a number (-1 is the CPU), a name or a torch.device; by default a GPU when there is one, and for a model
             object the place where it is.
@@ -45,8 +50,8 @@ def pipeline(
         options: `batch_size` and what else every call does; see `Text2TextGenerationPipeline`. An `assistant_model`
             may be a folder or a name as well: its tokenizer is used where its vocabulary is another one.
 
-    Raises ConfigurationError for a task that is none of these, or without a model; TypeError for unknown options;
-    MissingExtraError when Flax or TensorFlow is not installed.
+    Raises ConfigurationError for a task that is none of these, or without a model where the task has none; TypeError
+    for unknown options; MissingExtraError when Flax or TensorFlow is not installed.
     """
     kind = pipeline_class(task)
     if framework not in (None, *compiled.FRAMEWORKS):
@@ -55,10 +60,10 @@ def pipeline(
     if device is not None and device_map is not None:
         raise ConfigurationError("`device` and `device_map` say the same thing: pass one of them.")
     if model is None:
-        raise ConfigurationError(
-            f"`model` must be given, since no model is the default of a task: pass a folder or the name of a hub "
-            f"repository, as in pipeline({task!r}, model='patrickvonplaten/bert2bert-cnn_dailymail-fp16')."
-        )
+        model = default_model(str(task))
+        dtype = "float32" if dtype is None and torch_dtype is None else dtype
+        options.setdefault("truncation", True)
+        logger.warning("%s", told(str(task)))
     named = isinstance(model, str | os.PathLike)
     more = {"dtype": dtype if dtype is not None else torch_dtype, "config": config, "revision": revision}
     more |= {"token": token, "trust_remote_code": trust_remote_code}
