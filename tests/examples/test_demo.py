@@ -48,7 +48,8 @@ def test_whole_demo_and_again(tmp_path, monkeypatch, capsys):
         "seqgraft train",
     ):
         assert part in first.stdout
-    assert first.stdout.count("reference  ") == 5
+    assert first.stdout.count("reference  ") == 6 + 5
+    assert first.stdout.index("comes with Seqgraft") < first.stdout.index("1. Pairs")
     seqgraft.EncoderDecoderModel.from_pretrained(tmp_path / "model")
     trained = (tmp_path / "model" / "training.json").read_bytes()
 
