@@ -78,7 +78,7 @@ def test_draws_from_a_seed(pipe):
     ("settings", "said"),
     [
         ({"penalty_alpha": 0.6}, "`penalty_alpha` must be .* but is 0.6"),
-        ({"num_beams": 2, "num_beam_groups": 2}, "`num_beam_groups` must be 1"),
+        ({"num_beams": 2, "num_beam_groups": 2, "diversity_penalty": 0.5}, "`num_beam_groups` must be 1"),
         ({"prompt_lookup_num_tokens": 3}, "`prompt_lookup_num_tokens` must be None"),
         ({"stop_strings": ["."]}, "`stop_strings` must be None"),
         ({"streamer": object()}, "`streamer` must be None"),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("seqgraft")
 
+
 def compose(
     cls: type[EncoderDecoderModel],
     encoder_source: str | os.PathLike[str] | None,
