@@ -64,6 +64,19 @@ def asked(name: str, setting: str) -> tuple[dict[str, np.ndarray], dict[str, Any
 
 
 def filled(ids: Any, like: np.ndarray, case: Case) -> np.ndarray:
-    """Token ids [rows, time] padded at the right to the length of `like`."""
+    """Token ids [rows, time] padded at the right to the length of `like`.
+
+    Where padding's id is 0 the original's beams fill a row after its end with the end again (`pad or eos`): there the
+    padding that follows an end is taken for it.
+    """
     ids = np.asarray(ids)
-    return np.pad(ids, ((0, 0), (0, like.shape[1] - ids.shape[1])), constant_values=case.pad)
+    ids = np.pad(ids, ((0, 0), (0, like.shape[1] - ids.shape[1])), constant_values=case.pad)
+    if case.pad:
+        return ids
+    for row, theirs in zip(ids, like, strict=True):
+        real = len(row) - int(np.argmax(row[::-1] != 0)) if row.any() else 0
+        for place in range(real, len(row) if real else 0):
+            if theirs[place] != row[real - 1]:
+                break
+            row[place] = theirs[place]
+    return ids
