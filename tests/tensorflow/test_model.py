@@ -322,3 +322,17 @@ def test_nothing_of_torch(pairs: Pairs) -> None:
     )
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split()[-1] == "False", run.stdout
+
+
+def test_ids_that_change_after_a_program_was_made_count(pairs: Pairs, tmp_path: Any) -> None:
+    """A padding id set on the configuration hides other tokens of the source than before."""
+    ours, source = pairs.ours("bert"), np.array([[5, 6, 7, 9, 9, 9]], np.int32)
+    before = ours.generate(source, max_new_tokens=4, return_dict_in_generate=True, num_beams=2, output_scores=True)
+    ours.config.encoder.pad_token_id = 9
+    after = ours.generate(source, max_new_tokens=4, return_dict_in_generate=True, num_beams=2, output_scores=True)
+    mask = (source != 9).astype(np.int32)
+    said = ours.generate(
+        source, attention_mask=mask, max_new_tokens=4, return_dict_in_generate=True, num_beams=2, output_scores=True
+    )
+    assert np.allclose(after[1], said[1], atol=1e-6)
+    assert not np.allclose(after[1], before[1], atol=1e-6)

@@ -85,7 +85,9 @@ def seed_of(seed: int | Sequence[int] | None) -> Any:
 
 
 def _program(model: TFEncoderDecoderModel, settings: Settings, jit_compile: bool) -> Any:
-    programs, name = model.held.programs, (settings, jit_compile)
+    # A pair's ids may be changed after a program was made: they are part of it.
+    pair = Pair.of(model.config)
+    programs, name = model.held.programs, (settings, pair, jit_compile)
     if name not in programs:
         while len(programs) >= _KEPT:
             programs.pop(next(iter(programs)))
@@ -94,7 +96,7 @@ def _program(model: TFEncoderDecoderModel, settings: Settings, jit_compile: bool
             return _found(model, settings, *arguments)
 
         # A program of any batch and length, from the second shape on; blocks (Zaheer et al. 2020) need a known length.
-        any_length = all(layer.self_attention.sparse is None for layer in Pair.of(model.config).encoder.layers)
+        any_length = all(layer.self_attention.sparse is None for layer in pair.encoder.layers)
         programs[name] = tf.function(program, jit_compile=jit_compile, autograph=False, reduce_retracing=any_length)
     return programs[name]
 
