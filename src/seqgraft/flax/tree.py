@@ -52,8 +52,7 @@ def leaves(config: EncoderDecoderConfig, carried: Mapping[str, tuple[int, ...]] 
     shapes: dict[str, tuple[int, ...]] = {}
     core: dict[str, str] = {}
     for side in host.SIDES:
-        half = getattr(config, side)
-        spec = family(half.model_type).half(side).spec(half)  # type: ignore[arg-type]
+        spec = host.spec_of(config, side)
         maps = linear_maps(spec)
         for name, size in parameters(spec).items():
             known = f"{side}.{name}"
@@ -163,8 +162,7 @@ def _cut(config: EncoderDecoderConfig, leaf: Leaf, value: Any) -> dict[str, Any]
 
 def _part_shapes(config: EncoderDecoderConfig, leaf: Leaf) -> dict[str, tuple[int, ...]]:
     """The core's names of a leaf's parts -> canonical shapes, linear weights (out, in)."""
-    half = getattr(config, leaf.side)
-    table = parameters(family(half.model_type).half(leaf.side).spec(half))  # type: ignore[arg-type]
+    table = parameters(host.spec_of(config, leaf.side))
     found = {}
     for name in leaf.parts:
         own = name.removeprefix(f"{leaf.side}.")

@@ -47,12 +47,13 @@ from seqgraft.errors import ConfigurationError
 from seqgraft.families import family
 from seqgraft.families.configuration import CONFIG_NAME, PretrainedConfig
 from seqgraft.functional.layout import canonical, laid_out
+from seqgraft.functional.layout import names as core_names
 from seqgraft.functional.layout import shapes as core_shapes
 from seqgraft.functional.stack import constants
 from seqgraft.generation import GenerationConfig
 from seqgraft.generation.folder import pair_generation
 from seqgraft.generation.link import link
-from seqgraft.spec import parameters
+from seqgraft.spec import Stack, parameters
 
 logger = logging.getLogger("seqgraft")
 Source = str | os.PathLike[str]
@@ -85,6 +86,13 @@ def opened(source: Source, config: PretrainedConfig | None, kwargs: dict[str, An
     return host
 
 
+def spec_of(config: EncoderDecoderConfig, side: str) -> Stack:
+    """What one half computes."""
+    half = getattr(config, side)
+    spec: Stack = family(half.model_type).half(side).spec(half)  # type: ignore[arg-type]
+    return spec
+
+
 def described(config: EncoderDecoderConfig) -> Host:
     """A pair without weights."""
     config = EncoderDecoderConfig.of(copy.deepcopy(config), None)
@@ -96,8 +104,7 @@ def made(config: EncoderDecoderConfig, seed: int) -> Host:
     config = EncoderDecoderConfig.of(copy.deepcopy(config), None)
     halves = []
     for side in SIDES:
-        half = getattr(config, side)
-        spec = family(half.model_type).half(side).spec(half)  # type: ignore[arg-type]
+        spec = spec_of(config, side)
         halves.append(HalfArrays(fresh(spec, parameters(spec), seed)))
     arrays = PairArrays(halves[0], halves[1], fresh_bridge(config, seed))
     share(config, arrays)
@@ -190,16 +197,14 @@ def shared_names(config: EncoderDecoderConfig) -> list[str]:
     """The canonical names of what the halves have in common."""
     if not config.tie_encoder_decoder:
         return sharing.one_table(config)
-    encoder, decoder = (family(getattr(config, side).model_type).half(side) for side in ("encoder", "decoder"))
-    return sharing.tied_names(encoder.spec(config.encoder), decoder.spec(config.decoder))
+    return sharing.tied_names(*(spec_of(config, side) for side in SIDES))
 
 
 def core_weights(config: EncoderDecoderConfig, arrays: PairArrays) -> dict[str, Array]:
     """The functional core's names -> arrays, views where possible; what the halves share stands with the decoder."""
     held: dict[str, Array] = {}
     for side in SIDES:
-        half = getattr(config, side)
-        spec = family(half.model_type).half(side).spec(half)  # type: ignore[arg-type]
+        spec = spec_of(config, side)
         own: HalfArrays = getattr(arrays, side)
         held |= {f"{side}.{name}": value for name, value in laid_out(spec, own.arrays, np.transpose).items()}
         held |= {f"{side}.{name}": value for name, value in constants(spec).items()}
@@ -212,10 +217,7 @@ def core_weights(config: EncoderDecoderConfig, arrays: PairArrays) -> dict[str, 
 
 def owners(config: EncoderDecoderConfig) -> dict[str, str]:
     """Names of the core that are another's array: encoder name -> decoder name."""
-    from seqgraft.functional.layout import names
-
-    spec = family(config.encoder.model_type).half("encoder").spec(config.encoder)
-    ours = names(spec)
+    ours = core_names(spec_of(config, "encoder"))
     return {f"encoder.{ours[name]}": f"decoder.{ours[name]}" for name in shared_names(config)}
 
 
@@ -223,8 +225,7 @@ def computed(config: EncoderDecoderConfig) -> dict[str, Array]:
     """Those of the core's arrays that no checkpoint holds: tables of sines."""
     held: dict[str, Array] = {}
     for side in SIDES:
-        half = getattr(config, side)
-        spec = family(half.model_type).half(side).spec(half)  # type: ignore[arg-type]
+        spec = spec_of(config, side)
         held |= {f"{side}.{name}": value for name, value in constants(spec).items()}
     return held
 
@@ -233,8 +234,7 @@ def shapes(config: EncoderDecoderConfig) -> dict[str, tuple[int, ...]]:
     """The core's names of what a pair learns -> shapes; what the halves share stands with the decoder."""
     table: dict[str, tuple[int, ...]] = {}
     for side in SIDES:
-        half = getattr(config, side)
-        spec = family(half.model_type).half(side).spec(half)  # type: ignore[arg-type]
+        spec = spec_of(config, side)
         table |= {f"{side}.{name}": shape for name, shape in core_shapes(spec).items()}
     for name in owners(config):
         del table[name]
@@ -250,8 +250,7 @@ def from_core(config: EncoderDecoderConfig, weights: Mapping[str, Array], carrie
         weights[name] = weights[owner]
     halves = []
     for side in SIDES:
-        half = getattr(config, side)
-        spec = family(half.model_type).half(side).spec(half)  # type: ignore[arg-type]
+        spec = spec_of(config, side)
         own = {n.removeprefix(f"{side}."): v for n, v in weights.items() if n.startswith(f"{side}.")}
         halves.append(HalfArrays(canonical(spec, own, np.transpose), getattr(carried, side).carried))
     bridge = {}
