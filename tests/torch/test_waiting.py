@@ -67,14 +67,17 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[Counter[str]]:
     """What was waited for before each step of the decoder, the first entry before the prompt's."""
     seen: Counter[str] = Counter()
     each: list[Counter[str]] = []
-    own = CausalDecoding.step
+    step, best = CausalDecoding.step, CausalDecoding.best
 
-    def step(self: CausalDecoding, *arguments: Any) -> Any:
+    def counted(own: Any, self: CausalDecoding, *arguments: Any) -> Any:
         each.append(Counter(seen))
         seen.clear()
-        return own(self, *arguments)
+        with pytest.MonkeyPatch.context() as inside:  # one of them may call the other
+            inside.setattr(CausalDecoding, "step", step)
+            return own(self, *arguments)
 
-    monkeypatch.setattr(CausalDecoding, "step", step)
+    monkeypatch.setattr(CausalDecoding, "step", lambda self, *arguments: counted(step, self, *arguments))
+    monkeypatch.setattr(CausalDecoding, "best", lambda self, *arguments: counted(best, self, *arguments))
     for module in (masks, search, search_beams, search_rows):
         monkeypatch.setattr(module, "looking_is_free", lambda x: False)
     with Copies(seen), Waits(seen):

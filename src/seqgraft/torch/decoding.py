@@ -93,6 +93,13 @@ class CausalDecoding(Stack):
             logits = self.logits(states[:, -1])
         return Step(logits, _kept(record.states), _kept(record.attentions), _kept(record.cross_attentions)), state
 
+    def best(self, ids: Tensor, state: DecodingState) -> tuple[Tensor, DecodingState]:
+        """Append ids [rows, 1]; the ids [rows] of the highest logits after them, of which not all need be made."""
+        if state.plan is None and ids.shape[1] == 1 and self._straight(state):
+            return self._next(ids, state, best=True), state
+        step, state = self.step(ids, state)
+        return step.logits.float().argmax(-1), state
+
     def score(self, ids: Tensor, state: DecodingState) -> tuple[Tensor, DecodingState]:
         """Append ids [rows, new]; logits [rows, new, vocabulary] of every one of them."""
         release(state)
@@ -119,8 +126,11 @@ class CausalDecoding(Stack):
         asked = state.states_asked or state.attentions_asked
         return not (first or asked or state.prepared is None or self.spec.streams or self.spec.prefix)
 
-    def _next(self, ids: Tensor, state: DecodingState) -> Tensor:
-        """ids [rows, 1] -> logits [rows, vocabulary]: what `states` and `logits` compute, without their detours."""
+    def _next(self, ids: Tensor, state: DecodingState, *, best: bool = False) -> Tensor:
+        """ids [rows, 1] -> logits [rows, vocabulary]: what `states` and `logits` compute, without their detours.
+
+        `best`: the ids [rows] of the highest ones instead.
+        """
         cache, prepared = state.cache, state.prepared
         state.rows = len(ids)
         self._lengthen(state, 1)
@@ -128,13 +138,15 @@ class CausalDecoding(Stack):
         look = cache.seats.advance(1) if cache.seats is not None else None
         if prepared is not None and prepared.straight is not None and self._even(state, past, look):
             view = View() if look is None else View(look.bias(None))
-            return prepared.straight(ids, past, view, cache, state.memory_view)
+            found = prepared.straight.states(ids, past, view, cache, state.memory_view)
+            return prepared.straight.best(found) if best else prepared.straight.logits(found)
         with applied(prepared):
             x = self._embed(ids, None, state.mask, None, None, past, look=look)
             geometry = self._geometry(x, state.mask, None, past, look)
             steps = prepared.steps if prepared else ()
             states = self._each(x, geometry, steps, cache.layers, cache.remembered, state.memory_view)
-            return self.logits(states)
+            logits = self.logits(states)
+        return logits.float().argmax(-1) if best else logits
 
     def _even(self, state: DecodingState, past: int, look: Look | None) -> bool:
         """Whether all rows are at one place, which their table of positions has, and see all that is theirs."""

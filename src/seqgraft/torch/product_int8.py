@@ -124,16 +124,7 @@ def _fbgemm(weight: Tensor, scales: Tensor, bias: Tensor | None, largest: int) -
     A single row has its levels found and undone inside as well, all in one call, and they are those of `_levels`.
     """
     ops: Any = torch.ops.quantized
-    before = torch.backends.quantized.engine
-    torch.backends.quantized.engine = "fbgemm"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch plans to replace its quantized tensors, from which it packs
-            zeros = torch.zeros(len(weight), dtype=torch.long)
-            made: Any = torch._make_per_channel_quantized_tensor(weight, scales.double(), zeros, 0)
-            packed = ops.linear_prepack(made, bias)
-    finally:
-        torch.backends.quantized.engine = before
+    packed = _packed(weight, scales, bias)
     fixed, ranged = ops.linear_with_input_q_dq_qweight_dq_output_fp32.default, ops.linear_dynamic.default
     sums, narrow = _sums(weight) * scales, largest < 255
 
@@ -148,6 +139,32 @@ def _fbgemm(weight: Tensor, scales: Tensor, bias: Tensor | None, largest: int) -
         return out.addr_(zero.mul_(step).view(-1), sums, alpha=-1)
 
     return run
+
+
+def _packed(weight: Tensor, scales: Tensor, bias: Tensor | None) -> Any:
+    before = torch.backends.quantized.engine
+    torch.backends.quantized.engine = "fbgemm"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch plans to replace its quantized tensors, from which it packs
+            zeros = torch.zeros(len(weight), dtype=torch.long)
+            made: Any = torch._make_per_channel_quantized_tensor(weight, scales.double(), zeros, 0)
+            return torch.ops.quantized.linear_prepack(made, bias)
+    finally:
+        torch.backends.quantized.engine = before
+
+
+def whole_products(weight: Tensor, scales: Tensor) -> tuple[Callable[[Tensor], Tensor], int] | None:
+    """x [rows, in] -> x weight^T times the scales, [rows, out], of whole numbers x as float32, and their greatest.
+
+    They go from less to more than 0 alike. None where the rule does not choose FBGEMM.
+    """
+    name, largest = kernel()
+    if name != "fbgemm":
+        return None
+    packed, zero = _packed(weight, scales, None), (largest + 1) // 2
+    product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
+    return lambda x: product(x, 1.0, zero, packed), zero - 1
 
 
 def _int_mm(weight: Tensor, scales: Tensor, bias: Tensor | None, largest: int) -> Callable[[Tensor], Tensor]:

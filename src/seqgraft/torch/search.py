@@ -6,7 +6,7 @@ Rows are source-major: row = source * rows_per_source + k.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -51,6 +51,15 @@ class Decoder(Protocol):
 
     def forget(self, state: State, counts: Tensor) -> State:
         """Row r takes back its last counts[r] tokens, [rows] int64; rows may become of different length."""
+        ...
+
+
+@runtime_checkable
+class Chooser(Decoder, Protocol):
+    """A decoder that can say the best token without all logits."""
+
+    def best(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Append ids [rows, 1]; the ids [rows] of the highest logits after them."""
         ...
 
 

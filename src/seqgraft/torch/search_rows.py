@@ -5,7 +5,7 @@ from torch import Tensor
 
 from seqgraft.generation.streamers import BaseStreamer
 from seqgraft.torch.processors import LogitsProcessorList
-from seqgraft.torch.search import Decoder, FoundRows, Record, State, drawn, worth_leaving
+from seqgraft.torch.search import Chooser, Decoder, FoundRows, Record, State, drawn, worth_leaving
 from seqgraft.torch.stopping import Stopping
 from seqgraft.torch.waiting import looking_is_free
 
@@ -35,15 +35,20 @@ def search_rows(
     ending = stopping.may_stop_early and pad_token_id is not None
     leaving = ending and not (record.keeps or streamer or processors.fixed or stopping.fixed)
     live: Tensor | None = None  # the rows that are left of the batch, where some left
+    chooser = decoder if isinstance(decoder, Chooser) and not (sample or processors or record.keeps) else None
+    known: Tensor | None = None  # the next tokens, where the decoder chose them
     step, state = decoder.step(prompt, state)
     processors.start()
     while True:
-        logits = step.logits.float()
-        raw = logits.clone() if record.want_logits else logits  # a custom processor may write into what it gets
-        past = ids[:, :length] if live is None else ids[live, :length]
-        scores = processors(past, logits)
-        record.take(step, raw, scores)
-        tokens = drawn(scores, 1, rows, live).squeeze(1) if sample else scores.argmax(dim=-1)
+        if known is None:
+            logits = step.logits.float()
+            raw = logits.clone() if record.want_logits else logits  # a custom processor may write into what it gets
+            past = ids[:, :length] if live is None else ids[live, :length]
+            scores = processors(past, logits)
+            record.take(step, raw, scores)
+            tokens = drawn(scores, 1, rows, live).squeeze(1) if sample else scores.argmax(dim=-1)
+        else:
+            tokens = known
         if ending and pad_token_id is not None:
             tokens = torch.where(running, tokens, pad_token_id)
         if live is None:
@@ -71,7 +76,10 @@ def search_rows(
             live = kept if live is None else live[kept]
             state, tokens, running = decoder.keep(state, kept), tokens[kept], running[kept]
             processors.keep(kept)
-        step, state = decoder.step(tokens[:, None], state)
+        if chooser is not None:
+            known, state = chooser.best(tokens[:, None], state)
+        else:
+            step, state = decoder.step(tokens[:, None], state)
     if streamer is not None:
         streamer.end()
     return FoundRows(ids[:, :length].clone(), state)

@@ -5,6 +5,7 @@ one place, the same for all rows, and one view, the same for all layers. Stacks 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -19,13 +20,23 @@ from seqgraft.torch.layers import Layer
 from seqgraft.torch.lean import Block, Kept, Maps, Step, plain_norm, written_out
 from seqgraft.torch.product import Packed
 from seqgraft.torch.rotary import Rotation
+from seqgraft.torch.screen import screen
 
 if TYPE_CHECKING:
     from seqgraft.torch.stack import Stack
 
-Straight = Callable[[Tensor, int, View, EncoderDecoderCache, View], Tensor]
-"""ids [rows, 1], the place of these tokens, what they see of the past, the cache and what is seen of the memory ->
-logits [rows, vocabulary]. The cache is extended."""
+
+@dataclass(frozen=True)
+class Straight:
+    """The step in two pieces."""
+
+    states: Callable[[Tensor, int, View, EncoderDecoderCache, View], Tensor]
+    """ids [rows, 1], the place of these tokens, what they see of the past, the cache and what is seen of the memory ->
+    the last states [rows, width]. The cache is extended."""
+    logits: Block
+    """states [rows, width] -> logits [rows, vocabulary]"""
+    best: Block
+    """states [rows, width] -> the ids [rows] of the highest logits"""
 
 
 def straight(stack: "Stack", maps: dict[nn.Module, Maps], steps: Sequence[Step]) -> Straight | None:
@@ -46,9 +57,9 @@ def straight(stack: "Stack", maps: dict[nn.Module, Maps], steps: Sequence[Step])
         remembered = cache.remembered
         for index, (step, layer) in enumerate(zip(steps, cache.layers, strict=True)):
             x = step(x, view, None, layer, remembered(index), memory_view)
-        return head(last(x))
+        return last(x)
 
-    return run
+    return Straight(run, *head)
 
 
 def _in_one(layer: Layer, maps: dict[nn.Module, Maps]) -> Step | None:
@@ -133,19 +144,32 @@ def _embed(stack: "Stack") -> Callable[[Tensor, int], Tensor] | None:
     return run
 
 
-def _head(head: Head | None, maps: dict[nn.Module, Maps]) -> Block | None:
-    """States [rows, width] -> logits [rows, vocabulary]; None where there is no head, or it is not prepared."""
+def _head(head: Head | None, maps: dict[nn.Module, Maps]) -> tuple[Block, Block] | None:
+    """States [rows, width] -> logits [rows, vocabulary], or the ids [rows] of the highest of them.
+
+    None where there is no head, or it is not prepared.
+    """
     if head is None or head not in maps:
         return None
     own, scale, cap = maps[head], head.spec.scale, head.spec.softcap
     output, dense, norm = own["output"], own.get("dense"), plain_norm(head.norm)
 
-    def run(x: Tensor) -> Tensor:
+    screened = screen(head.output) if cap is None else None
+
+    def before(x: Tensor) -> Tensor:
         if dense is not None:
             x = norm(dense(x))
-        if scale != 1.0:
-            x = x * scale
-        logits = output(x)
-        return logits if cap is None else cap * torch.tanh(logits / cap)
+        return x if scale == 1.0 else x * scale
 
-    return run
+    def logits(x: Tensor) -> Tensor:
+        made = output(before(x))
+        return made if cap is None else cap * torch.tanh(made / cap)
+
+    def best(x: Tensor) -> Tensor:
+        if screened is None:
+            return logits(x).argmax(-1)
+        x = before(x)
+        found = screened(x)
+        return output(x).argmax(-1) if found is None else found
+
+    return logits, best
