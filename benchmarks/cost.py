@@ -109,12 +109,22 @@ def decoder_step(
 
 
 def generation(
-    encoder: Stack, decoder: Stack, lengths: Sequence[int], beams: int, new: int, weight_bytes: int = 4
+    encoder: Stack,
+    decoder: Stack,
+    lengths: Sequence[int],
+    beams: int,
+    new: int,
+    weight_bytes: int = 4,
+    head_bytes: int | None = None,
 ) -> tuple[list[Part], list[Part]]:
-    """All of a `generate` call that makes `new` tokens: the encoder's part, and the steps'."""
+    """All of a `generate` call that makes `new` tokens: the encoder's part, and the steps'.
+
+    `head_bytes`: as of `decoder_step`.
+    """
     middle = (new + 1) / 2  # the past grows evenly, so the middle step is the mean one
     low, high = (
-        decoder_step(decoder, lengths, beams, past, weight_bytes) for past in (math.floor(middle), math.ceil(middle))
+        decoder_step(decoder, lengths, beams, past, weight_bytes, head_bytes)
+        for past in (math.floor(middle), math.ceil(middle))
     )
     steps = _merged([part.times(new / 2) for part in (*low, *high)])
     return encoder_pass(encoder, decoder, lengths, weight_bytes), steps

@@ -76,8 +76,12 @@ def ours_torch(place: str) -> Run:
     return run
 
 
-def original_flax(place: str) -> Run:
-    """`transformers.FlaxEncoderDecoderModel` of the last release that has it, mended, `generate` under `jax.jit`."""
+def original_flax(place: str, *, jit: bool = False) -> Run:
+    """`transformers.FlaxEncoderDecoderModel` of the last release that has it, mended; `generate` called as it is.
+
+    Called so, it makes its loop anew and XLA compiles it, at every call. `jit`: wrapped in `jax.jit` by its user, who
+    then chooses one length for all sources.
+    """
     import jax
     from transformers import FlaxEncoderDecoderModel
 
@@ -88,14 +92,21 @@ def original_flax(place: str) -> Run:
     compiled: dict[int, Any] = {}
 
     def run(ids: np.ndarray, mask: np.ndarray, new: int) -> Any:
+        told = {"max_new_tokens": new, "do_sample": False, "eos_token_id": NO_END}
+        if not jit:
+            return model.generate(ids, attention_mask=mask, **told).sequences
         if new not in compiled:
-            told = {"max_new_tokens": new, "do_sample": False, "eos_token_id": NO_END}
             compiled[new] = jax.jit(
                 lambda params, ids, mask: model.generate(ids, attention_mask=mask, params=params, **told).sequences
             )
         return compiled[new](model.params, ids, mask)
 
     return run
+
+
+def original_flax_jit(place: str) -> Run:
+    """The same, wrapped."""
+    return original_flax(place, jit=True)
 
 
 def original_tensorflow(place: str) -> Run:
@@ -115,6 +126,7 @@ IMPORTS = {
     ours_tensorflow_graph: ("seqgraft", "tensorflow"),
     ours_torch: ("seqgraft", "torch"),
     original_flax: ("transformers", "jax", "flax"),
+    original_flax_jit: ("transformers", "jax", "flax"),
     original_tensorflow: ("transformers", "tensorflow", "tf_keras"),
 }
 PROGRAMS = {program.__name__.replace("_", "-"): program for program in IMPORTS}
@@ -156,9 +168,9 @@ def main() -> None:
 def _first_use(program: Callable[..., Run]) -> None:
     """Names that a library loads on first use are part of importing; so is starting its runtime."""
     side, _, framework = program.__name__.partition("_")
-    prefix = {"flax": "Flax", "tensorflow": "TF", "tensorflow_graph": "TF", "torch": ""}[framework]
+    prefix = {"flax": "Flax", "flax_jit": "Flax", "tensorflow": "TF", "tensorflow_graph": "TF", "torch": ""}[framework]
     getattr(__import__("seqgraft" if side == "ours" else "transformers"), f"{prefix}EncoderDecoderModel")
-    if framework == "flax":
+    if framework.startswith("flax"):
         import jax
 
         jax.devices()

@@ -2,7 +2,8 @@
 
 Greedy, float32, source 128, 64 new tokens, the same weights. Each program runs in a process of its own, which stays and
 takes its turns; only the programs of one comparison are there at a time. The originals need the environment that
-`make oracle` sets up, whose Python is `--oracle`. Both sides' compiling is the warm-up's and no part of the figures.
+`make oracle` sets up, whose Python is `--oracle`. What a program compiles once is the warm-up's and no part of the
+figures; the original Flax class compiles at every call unless its user wraps it in `jax.jit` (`flax-jit`).
 """
 
 import argparse
@@ -28,13 +29,19 @@ PAUSE = 0.4
 """Seconds before a program's turn: the threads of the one before may still spin."""
 COMPARISONS = {
     "flax": ("ours-flax", "original-flax", tuple(SIZES), (1, 8)),
+    "flax-jit": ("ours-flax", "original-flax-jit", tuple(SIZES), (1, 8)),
     "tensorflow": ("ours-tensorflow", "original-tensorflow", tuple(SIZES), (1, 8)),
     "tensorflow-graph": ("ours-tensorflow-graph", "original-tensorflow", tuple(SIZES), (1, 8)),
     "torch": ("ours-flax", "ours-torch", ("BERT-base",), (1,)),
 }
 """Name -> our program, the other one, sizes, batches. `torch` is our Flax against our own torch, `tensorflow` is
 compiled by XLA and `tensorflow-graph` is not."""
-TITLES = {"original-flax": "original Flax", "original-tensorflow": "original TensorFlow", "ours-torch": "our torch"}
+TITLES = {
+    "original-flax": "original Flax",
+    "original-flax-jit": "original Flax in jit",
+    "original-tensorflow": "original TensorFlow",
+    "ours-torch": "our torch",
+}
 
 
 class Worker:

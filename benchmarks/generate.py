@@ -101,9 +101,9 @@ def lines(size: str, asked: argparse.Namespace, precision: Precision, said: list
                     warm=False,
                     budget_seconds=asked.seconds / 4,
                 )
-                begin, steps = cost.generation(
-                    *specs, inputs.lengths, beams, asked.new, 1 if precision == "int8" else 4
-                )
+                each = 1 if precision == "int8" else 4
+                head = 1 if beams == 1 else None  # the best token is looked for in 8 bits (`torch/screen.py`)
+                begin, steps = cost.generation(*specs, inputs.lengths, beams, asked.new, each, head)
                 line.extra = {
                     "size": size,
                     "precision": precision,

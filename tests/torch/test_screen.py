@@ -20,6 +20,8 @@ WIDTH, OUTPUTS = 96, 20_000
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setattr(module, "_LEAST", 1)
+    with torch.no_grad():
+        yield
 
 
 def table(seed: int = 0, spread: float = 0.02) -> nn.Linear:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from seqgraft.flax.inputs import int32
 from seqgraft.flax.module import computed_in
 from seqgraft.flax.ops import JaxOps
 from seqgraft.flax.outputs import FlaxBeamSearchOutput, FlaxGreedySearchOutput, FlaxSampleOutput
@@ -16,7 +17,7 @@ from seqgraft.flax.tree import core_weights, leaves
 from seqgraft.functional import host
 from seqgraft.functional.found import Found
 from seqgraft.functional.pair import Pair
-from seqgraft.functional.request import answer, request
+from seqgraft.functional.request import INPUTS, answer, further, only_source, request
 from seqgraft.functional.run import Run
 from seqgraft.functional.settings import Settings
 from seqgraft.functional.stack import Text
@@ -24,16 +25,6 @@ from seqgraft.generation import GenerationConfig
 
 if TYPE_CHECKING:
     from seqgraft.flax.model import FlaxEncoderDecoderModel
-
-_INPUTS = (
-    "attention_mask",
-    "inputs_embeds",
-    "token_type_ids",
-    "position_ids",
-    "encoder_outputs",
-    "decoder_input_ids",
-    "decoder_attention_mask",
-)
 
 
 def generate(
@@ -47,33 +38,31 @@ def generate(
 ) -> FlaxGreedySearchOutput | FlaxSampleOutput | FlaxBeamSearchOutput:
     """See `FlaxEncoderDecoderModel.generate`."""
     ops = JaxOps()
-    given = {name: kwargs.pop(name, None) for name in _INPUTS}
-    spec = Pair.of(model.config).encoder
-    further = {name: kwargs.pop(name) for name in (*spec.inputs, "global_attention_mask") if name in kwargs}
-    further = {name: _int32(value) for name, value in model.further(further).items()}
+    given = {name: kwargs.pop(name, None) for name in INPUTS}
+    pair = Pair.of(model.config)
+    own = {name: kwargs.pop(name, None) for name in (*pair.encoder.inputs, "global_attention_mask")}
+    own = {name: int32(value) for name, value in further(pair, model.config.encoder.model_type, own).items()}
     outputs = given.pop("encoder_outputs")
     states = None if outputs is None else outputs[0]
     source: dict[str, Any] = {
         "ids": model.known("input_ids", input_ids, "encoder") if outputs is None else None,
         "embeddings": given["inputs_embeds"],
-        "mask": _int32(given["attention_mask"]),
-        "positions": _int32(given["position_ids"]),
-        "token_types": _int32(given["token_type_ids"]),
-        "everywhere": further.pop("global_attention_mask", None),
-        "inputs": further,
+        "mask": int32(given["attention_mask"]),
+        "positions": int32(given["position_ids"]),
+        "token_types": int32(given["token_type_ids"]),
+        "everywhere": own.pop("global_attention_mask", None),
+        "inputs": own,
     }
-    known = [value for value in (source["ids"], source["embeddings"], states) if value is not None]
-    if len(known) != 1:
-        raise ValueError("Exactly one of `input_ids`, `inputs_embeds` and `encoder_outputs` must be given.")
+    known = only_source(source["ids"], source["embeddings"], states)
     asked = request(
         ops,
         model.config,
         model.generation_config,
         generation_config,
         kwargs,
-        known[0].shape[0],
-        _int32(given["decoder_input_ids"]),
-        _int32(given["decoder_attention_mask"]),
+        known.shape[0],
+        int32(given["decoder_input_ids"]),
+        int32(given["decoder_attention_mask"]),
     )
     key = prng_key if prng_key is not None else jax.random.PRNGKey(0)
     arguments = (source, states, asked.prompt, asked.prompt_mask, key)
@@ -106,7 +95,3 @@ def _found(
     run = Run(JaxOps(), weights)
     dtype = jnp.dtype(model.dtype).name
     return answer(run, Pair.of(model.config), wanted, Text(**source), prompt, prompt_mask, key, states, dtype=dtype)
-
-
-def _int32(value: Any) -> Any:
-    return None if value is None else jnp.asarray(value, jnp.int32)

@@ -11,17 +11,19 @@ from typing import Any, ClassVar
 import flax
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from seqgraft.checkpoints.pair_arrays import HalfArrays, PairArrays, pair_tensors
+from seqgraft.checkpoints.pair_arrays import HalfArrays
 from seqgraft.config import EncoderDecoderConfig
 from seqgraft.families.configuration import PretrainedConfig
 from seqgraft.flax import outputs
+from seqgraft.flax.files import arrays_of, cast, tree_of
 from seqgraft.flax.generation import generate
+from seqgraft.flax.inputs import flags, int32, known_ids
 from seqgraft.flax.module import FlaxEncoderDecoderModule
-from seqgraft.flax.tree import Tree, at, core_weights, leaves, planted, put, walked
+from seqgraft.flax.tree import Tree, at, leaves, put, walked
 from seqgraft.functional import host
 from seqgraft.functional.pair import Pair
+from seqgraft.functional.request import further
 from seqgraft.generation import GenerationConfig
 from seqgraft.generation.link import adopted, link, unlink
 
@@ -66,13 +68,7 @@ class FlaxEncoderDecoderModel:
         self._carried = host.carried_shapes(pair)
         self.module = self.module_class(self._config, dtype, tuple(self._carried.items()))
         if init:
-            self._params = self._tree(pair)
-
-    def _tree(self, pair: host.Host) -> Tree:
-        tree: Tree = {}
-        for path, value in walked(planted(pair.config, pair_tensors(pair.config, pair.arrays), self._carried)):
-            put(tree, path, jnp.asarray(value))
-        return tree
+            self._params = tree_of(pair, self._carried)
 
     @property
     def config(self) -> EncoderDecoderConfig:
@@ -189,20 +185,20 @@ class FlaxEncoderDecoderModel:
             raise ValueError("`decoder_input_ids`, `decoder_inputs_embeds` or `labels` must be given, but none is.")
         arguments = {
             "input_ids": self.known("input_ids", input_ids, "encoder"),
-            "attention_mask": _ids(attention_mask),
+            "attention_mask": int32(attention_mask),
             "decoder_input_ids": self.known("decoder_input_ids", decoder_input_ids, "decoder"),
-            "decoder_attention_mask": _ids(decoder_attention_mask),
-            "position_ids": _ids(position_ids),
-            "decoder_position_ids": _ids(decoder_position_ids),
-            "labels": _ids(labels),
+            "decoder_attention_mask": int32(decoder_attention_mask),
+            "position_ids": int32(position_ids),
+            "decoder_position_ids": int32(decoder_position_ids),
+            "labels": int32(labels),
             "inputs_embeds": inputs_embeds,
             "decoder_inputs_embeds": decoder_inputs_embeds,
-            "token_type_ids": _ids(token_type_ids),
+            "token_type_ids": int32(token_type_ids),
             "num_items_in_batch": num_items_in_batch,
-            "inputs": self.further(inputs),
+            "inputs": further(Pair.of(self.config), self.config.encoder.model_type, inputs),
         }
-        flags = _flags(output_attentions, output_hidden_states, return_dict)
-        return self._apply(self.module_class.__call__, params, arguments, flags, train, dropout_rng)
+        said = flags(output_attentions, output_hidden_states, return_dict)
+        return self._apply(self.module_class.__call__, params, arguments, said, train, dropout_rng)
 
     def encode(
         self,
@@ -222,14 +218,14 @@ class FlaxEncoderDecoderModel:
         """Source ids [batch, time] -> `BaseModelOutput` of the encoder."""
         arguments = {
             "input_ids": self.known("input_ids", input_ids, "encoder"),
-            "attention_mask": _ids(attention_mask),
-            "position_ids": _ids(position_ids),
+            "attention_mask": int32(attention_mask),
+            "position_ids": int32(position_ids),
             "inputs_embeds": inputs_embeds,
-            "token_type_ids": _ids(token_type_ids),
-            "inputs": self.further(inputs),
+            "token_type_ids": int32(token_type_ids),
+            "inputs": further(Pair.of(self.config), self.config.encoder.model_type, inputs),
         }
-        flags = _flags(output_attentions, output_hidden_states, return_dict)
-        return self._apply(self.module_class.encode, params, arguments, flags, train, dropout_rng)
+        said = flags(output_attentions, output_hidden_states, return_dict)
+        return self._apply(self.module_class.encode, params, arguments, said, train, dropout_rng)
 
     def decode(
         self,
@@ -254,13 +250,13 @@ class FlaxEncoderDecoderModel:
         arguments = {
             "decoder_input_ids": self.known("decoder_input_ids", decoder_input_ids, "decoder"),
             "encoder_hidden_states": encoder_outputs[0],
-            "encoder_attention_mask": _ids(encoder_attention_mask),
-            "decoder_attention_mask": _ids(decoder_attention_mask),
-            "decoder_position_ids": _ids(decoder_position_ids),
+            "encoder_attention_mask": int32(encoder_attention_mask),
+            "decoder_attention_mask": int32(decoder_attention_mask),
+            "decoder_position_ids": int32(decoder_position_ids),
             "past_key_values": past_key_values,
         }
-        flags = _flags(output_attentions, output_hidden_states, return_dict)
-        return self._apply(self.module_class.decode, params, arguments, flags, train, dropout_rng)
+        said = flags(output_attentions, output_hidden_states, return_dict)
+        return self._apply(self.module_class.decode, params, arguments, said, train, dropout_rng)
 
     def init_cache(
         self, batch_size: int, max_length: int, encoder_outputs: Any, params: Mapping[str, Any] | None = None
@@ -302,43 +298,21 @@ class FlaxEncoderDecoderModel:
             self._programs[settings] = jax.jit(function)
         return self._programs[settings]
 
-    def further(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The inputs of the encoder's family; TypeError for what it has not."""
-        spec = Pair.of(self.config).encoder
-        known = (*spec.inputs, "global_attention_mask") if spec.sees_everywhere else spec.inputs
-        strange = [name for name, value in inputs.items() if name not in known and value is not None]
-        if strange:
-            has = ", ".join(f"`{name}`" for name in known) or "none"
-            raise TypeError(
-                f"`{strange[0]}` must be left out, since '{self.config.encoder.model_type}' has no such input; of "
-                f"inputs of its own it has {has}."
-            )
-        return {name: value for name, value in inputs.items() if value is not None}
-
     def known(self, name: str, ids: Any, side: str) -> Any:
-        """Ids as an array of the device; ValueError for one of the host that the vocabulary does not have, where JAX
-        would read another row."""
-        if isinstance(ids, np.ndarray | list | tuple):
-            held = np.asarray(ids)
-            rows = getattr(Pair.of(self.config), side).vocabulary
-            if held.size and not (held.min() >= 0 and held.max() < rows):
-                raise ValueError(
-                    f"`{name}` must be ids of the {side}'s vocabulary (0 to {rows - 1}), but go from {held.min()} to "
-                    f"{held.max()}."
-                )
-        return _ids(ids)
+        """Ids for the `side` as int32; ValueError for one of the host that its vocabulary does not have."""
+        return known_ids(name, ids, side, getattr(Pair.of(self.config), side))
 
     def to_bf16(self, params: Mapping[str, Any], mask: Any = None) -> Tree:
         """The parameters in bfloat16; where a `mask` tree of the same shape is False, as they were."""
-        return _cast(params, jnp.bfloat16, mask)
+        return cast(params, jnp.bfloat16, mask)
 
     def to_fp16(self, params: Mapping[str, Any], mask: Any = None) -> Tree:
         """The parameters in float16; where a `mask` tree of the same shape is False, as they were."""
-        return _cast(params, jnp.float16, mask)
+        return cast(params, jnp.float16, mask)
 
     def to_fp32(self, params: Mapping[str, Any], mask: Any = None) -> Tree:
         """The parameters in float32; where a `mask` tree of the same shape is False, as they were."""
-        return _cast(params, jnp.float32, mask)
+        return cast(params, jnp.float32, mask)
 
     @classmethod
     def from_pretrained(
@@ -387,7 +361,7 @@ class FlaxEncoderDecoderModel:
     def _of(cls, pair: host.Host, input_shape: Any, seed: int, dtype: Any, init: bool) -> Any:
         model = cls.__new__(cls)
         model._begin(pair, input_shape, seed, dtype, init)
-        return model if init else (model, model._tree(pair))
+        return model if init else (model, tree_of(pair, model._carried))
 
     def save_pretrained(
         self,
@@ -400,22 +374,9 @@ class FlaxEncoderDecoderModel:
         """Write configuration, generation settings and parameters, all or nothing: `flax_model.msgpack`, or with
         `safe_serialization` a safetensors file of the same names. Every framework's classes here open either."""
         tree = self.params if params is None else params
-        pair = host.Host(self.config, self._arrays(tree), self.generation_config)
+        pair = host.Host(self.config, arrays_of(self.config, tree, self._carried), self.generation_config)
         dtype = jnp.dtype(at(tree, leaves(self.config, {})[0].path).dtype).name
         host.saved(save_directory, pair, dtype, "flax", safe_serialization, max_shard_size)
-
-    def _arrays(self, tree: Mapping[str, Any]) -> PairArrays:
-        """The parameters as numpy arrays by canonical name."""
-        weights = core_weights(self.config, tree, leaves(self.config, {}))
-        held = {name: np.asarray(value) for name, value in weights.items()}
-        carried = {leaf.name: leaf for leaf in leaves(self.config, self._carried) if leaf.side == "carried"}
-        kept: dict[str, dict[str, Any]] = {side: {} for side in host.SIDES}
-        for name, leaf in carried.items():
-            value = np.asarray(at(tree, leaf.path))
-            side, own = host.carried_place(self.config, name)
-            kept[side][own] = value.T if leaf.turned else value
-        halves = [HalfArrays({}, kept[side]) for side in host.SIDES]
-        return host.from_core(self.config, held, PairArrays(halves[0], halves[1]))
 
 
 def _half_of(side: str, model: Any) -> tuple[PretrainedConfig, HalfArrays]:
@@ -425,25 +386,8 @@ def _half_of(side: str, model: Any) -> tuple[PretrainedConfig, HalfArrays]:
             f"`{side}_model` must be a FlaxEncoderDecoderModel whose {side} is taken, but is a "
             f"{type(model).__name__}; give the folder of any other model."
         )
-    half: HalfArrays = getattr(model._arrays(model.params), side)
+    half: HalfArrays = getattr(arrays_of(model.config, model.params, model._carried), side)
     return copy.deepcopy(getattr(model.config, side)), half
-
-
-def _cast(params: Mapping[str, Any], dtype: Any, mask: Any) -> Tree:
-    tree: Tree = {}
-    for path, value in walked(params):
-        chosen = mask is None or bool(at(mask, path))
-        change = chosen and jnp.issubdtype(value.dtype, jnp.floating)
-        put(tree, path, value.astype(dtype) if change else value)
-    return tree
-
-
-def _ids(value: Any) -> Any:
-    return None if value is None else jnp.asarray(value, jnp.int32)
-
-
-def _flags(attentions: bool | None, states: bool | None, return_dict: bool | None) -> dict[str, bool | None]:
-    return {"output_attentions": attentions, "output_hidden_states": states, "return_dict": return_dict}
 
 
 __all__ = ["FlaxEncoderDecoderModel", "outputs"]

@@ -21,6 +21,39 @@ from seqgraft.functional.stack import Text
 from seqgraft.generation import GenerationConfig
 from seqgraft.generation.resolve import position_limit
 
+INPUTS = (
+    "attention_mask",
+    "inputs_embeds",
+    "token_type_ids",
+    "position_ids",
+    "encoder_outputs",
+    "decoder_input_ids",
+    "decoder_attention_mask",
+)
+"""What `generate` takes by name that is no setting, the inputs of a family alone aside."""
+
+
+def further(pair: Pair, model_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of the encoder's family that are given; TypeError for what it has not."""
+    known = (*pair.encoder.inputs, "global_attention_mask") if pair.encoder.sees_everywhere else pair.encoder.inputs
+    given = {name: value for name, value in inputs.items() if value is not None}
+    strange = [name for name in given if name not in known]
+    if strange:
+        has = ", ".join(f"`{name}`" for name in known) or "none"
+        raise TypeError(
+            f"`{strange[0]}` must be left out, since '{model_type}' has no such input; of inputs of its own it has "
+            f"{has}."
+        )
+    return given
+
+
+def only_source(ids: Array | None, embeddings: Array | None, states: Array | None) -> Array:
+    """Of three ways to give a source the one that is used; ValueError for none, or several."""
+    known = [one for one in (ids, embeddings, states) if one is not None]
+    if len(known) != 1:
+        raise ValueError("Exactly one of `input_ids`, `inputs_embeds` and `encoder_outputs` must be given.")
+    return known[0]
+
 
 @dataclass(frozen=True)
 class Request:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from seqgraft.functional.found import Found
 from seqgraft.functional.pair import Pair
-from seqgraft.functional.request import answer, request
+from seqgraft.functional.request import INPUTS, answer, only_source, request
 from seqgraft.functional.run import Run
 from seqgraft.functional.settings import Settings
 from seqgraft.generation import GenerationConfig
@@ -26,15 +26,6 @@ if TYPE_CHECKING:
     from seqgraft.tensorflow.model import TFEncoderDecoderModel
 
 F = TypeVar("F", bound=Callable[..., Any])
-_INPUTS = (
-    "attention_mask",
-    "inputs_embeds",
-    "token_type_ids",
-    "position_ids",
-    "encoder_outputs",
-    "decoder_input_ids",
-    "decoder_attention_mask",
-)
 _KEPT = 16
 """Programs that a model keeps, the last ones asked for."""
 
@@ -55,17 +46,14 @@ def generate(
 ) -> Any:
     """See `TFEncoderDecoderModel.generate`."""
     ops, pair = TensorFlowOps(), Pair.of(model.config)
-    own = (*_INPUTS, *pair.encoder.inputs, "global_attention_mask")
+    own = (*INPUTS, *pair.encoder.inputs, "global_attention_mask")
     given = unpacked(inputs, {name: kwargs.pop(name, None) for name in own})
     rest, rest_mask = (given.pop(name, None) for name in ("decoder_input_ids", "decoder_attention_mask"))
     outputs = given.pop("encoder_outputs", None)
     states = None if outputs is None else outputs if tf.is_tensor(outputs) else outputs[0]
     if states is not None:
         given.pop("input_ids", None)
-    known = [one for one in (given.get("input_ids"), given.get("inputs_embeds"), states) if one is not None]
-    if len(known) != 1:
-        raise ValueError("Exactly one of `input_ids`, `inputs_embeds` and `encoder_outputs` must be given.")
-    sources = ops.shape(known[0])[0]
+    sources = ops.shape(only_source(given.get("input_ids"), given.get("inputs_embeds"), states))[0]
     asked = request(ops, model.config, model.generation_config, config, kwargs, sources, rest, rest_mask)
     arguments = (given, states, asked.prompt, asked.prompt_mask, seed_of(seed))
     if not tf.executing_eagerly():  # part of the caller's program

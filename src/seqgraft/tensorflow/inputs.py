@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from seqgraft.config import EncoderDecoderConfig
 from seqgraft.functional.pair import Pair
+from seqgraft.functional.request import further
 from seqgraft.functional.stack import Text
 
 FIRST = ("input_ids", "attention_mask", "decoder_input_ids", "decoder_attention_mask")
@@ -62,19 +63,6 @@ def flags(config: EncoderDecoderConfig, given: dict[str, Any], said: Mapping[str
     """What a call asks for: a flag taken from among its inputs, or said by name, else the configuration's."""
     found = {name: given.pop(name, said[name]) for name in _FLAGS}
     return {name: bool(getattr(config, name) if value is None else value) for name, value in found.items()}
-
-
-def further(pair: Pair, model_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of the encoder's family; TypeError for what it has not."""
-    known = (*pair.encoder.inputs, "global_attention_mask") if pair.encoder.sees_everywhere else pair.encoder.inputs
-    strange = [name for name in inputs if name not in known]
-    if strange:
-        has = ", ".join(f"`{name}`" for name in known) or "none"
-        raise TypeError(
-            f"`{strange[0]}` must be left out, since '{model_type}' has no such input; of inputs of its own it has "
-            f"{has}."
-        )
-    return dict(inputs)
 
 
 def source_text(pair: Pair, model_type: str, given: dict[str, Any], mask: Any) -> Text:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from seqgraft.torch.product import plain, serves
 from seqgraft.torch.product_int8 import whole_products
 from seqgraft.torch.quantized import quantised
+from seqgraft.torch.residence import Residence
 
 Screen = Callable[[Tensor], Tensor | None]
 """x [rows, in] -> ids [rows] of the highest logits, the first of equal ones; None where it could not say."""
@@ -46,13 +47,17 @@ def screen(output: nn.Module) -> Screen | None:
     if output.weight.numel() < _LEAST:
         return None
     weight, bias = output.weight.detach(), None if output.bias is None else output.bias.detach()
-    if not bool(torch.isfinite(weight.sum())):
+    if (copied := _copied(weight)) is None:
         return None
-    small, scales = quantised(weight, torch.int8)
+    small, scales, off, long = copied
     if (made_of := whole_products(small, scales)) is None:
         return None
     products, level = made_of
-    off, fine, most, missed = _off(weight, small, scales, level), 2 * level, len(weight) // _FEW, 0
+    del small, copied
+    # Of the input rounding leaves half a fine level of each number, where 2 level² of them are its largest one, which
+    # is no longer than itself.
+    off += long * weight.shape[1] ** 0.5 / (4 * level**2)
+    fine, most, missed = 2 * level, len(weight) // _FEW, 0
 
     def best(x: Tensor) -> Tensor | None:
         nonlocal missed
@@ -80,15 +85,22 @@ def screen(output: nn.Module) -> Screen | None:
     return best
 
 
-def _off(weight: Tensor, small: Tensor, scales: Tensor, level: int) -> float:
-    """The most that a product with the 8-bit copy is off, for an x of length 1.
+def _copied(weight: Tensor) -> tuple[Tensor, Tensor, float, float] | None:
+    """The 8-bit numbers and their scales; the length of the longest difference from a row, and of the longest copy.
 
-    That is the longest difference between a row and its copy, and what rounding leaves of x: half a fine level of each
-    number, where 2 level² of them are the largest number of x, which is no longer than x itself.
+    None where a weight is not finite. Of a table that is a map of a file no more is in memory than is looked at.
     """
-    left, longest = weight.shape[1] ** 0.5 / (4 * level**2), 0.0
-    for rows, own, scale in zip(*(torch.split(part, _ROWS) for part in (weight, small, scales)), strict=True):
-        copy = own.float() * scale[:, None]
-        lengths = (rows - copy).norm(dim=-1) + copy.norm(dim=-1) * left
-        longest = max(longest, float(lengths.max()))
-    return longest
+    files = Residence()
+    small, scales, off, long = torch.empty(weight.shape, dtype=torch.int8), [], 0.0, 0.0
+    for start in range(0, len(weight), _ROWS):
+        rows = weight[start : start + _ROWS]
+        if not bool(torch.isfinite(rows.sum())):
+            return None
+        own, scale = quantised(rows, torch.int8)
+        copy = own.float().mul_(scale[:, None])
+        long = max(long, float(copy.norm(dim=-1).max()))
+        off = max(off, float(copy.sub_(rows).norm(dim=-1).max()))
+        small[start : start + _ROWS] = own
+        scales.append(scale)
+        files.let_go(weight)
+    return small, torch.cat(scales), off, long

@@ -4,6 +4,7 @@ The same lines as `Stack.states` and `Head.forward`, less what a plain decoder d
 one place, the same for all rows, and one view, the same for all layers. Stacks that have more take the general way.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -154,7 +155,8 @@ def _head(head: Head | None, maps: dict[nn.Module, Maps]) -> tuple[Block, Block]
     own, scale, cap = maps[head], head.spec.scale, head.spec.softcap
     output, dense, norm = own["output"], own.get("dense"), plain_norm(head.norm)
 
-    screened = screen(head.output) if cap is None else None
+    # Beams and samples never ask for it.
+    screened = functools.cache(lambda: screen(head.output) if cap is None else None)
 
     def before(x: Tensor) -> Tensor:
         if dense is not None:
@@ -166,10 +168,11 @@ def _head(head: Head | None, maps: dict[nn.Module, Maps]) -> tuple[Block, Block]
         return made if cap is None else cap * torch.tanh(made / cap)
 
     def best(x: Tensor) -> Tensor:
-        if screened is None:
+        look = screened()
+        if look is None:
             return logits(x).argmax(-1)
         x = before(x)
-        found = screened(x)
+        found = look(x)
         return output(x).argmax(-1) if found is None else found
 
     return logits, best
