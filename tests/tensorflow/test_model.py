@@ -146,11 +146,11 @@ def test_dropout_is_drawn_anew_and_again(pairs: Pairs) -> None:
     assert np.array_equal(plain, ours(given).logits)
 
 
-@pytest.mark.parametrize("beside", [False, True])
-def test_fit(pairs: Pairs, beside: bool) -> None:
+@pytest.mark.parametrize(("beside", "compiled"), [(False, False), (True, False), (False, True)])
+def test_fit(pairs: Pairs, beside: bool, compiled: bool) -> None:
     """One epoch is one step of plain descent: the weights that it leaves are torch's."""
     ours, theirs, given = pairs.ours("bert"), Pairs._torch(pairs, "bert"), batch()
-    ours.compile(optimizer=keras.optimizers.SGD(0.1))
+    ours.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=compiled)
     inputs = {name: given[name] for name in ("input_ids", "attention_mask")}
     data = (inputs, given["labels"]) if beside else given
     history = ours.fit(tf.data.Dataset.from_tensors(data), epochs=2, verbose=0).history["loss"]

@@ -23,6 +23,10 @@ def with_labels(data: Any) -> Any:
 
 
 def loss_of(outputs: Any) -> Any:
-    """The mean loss that a call computed itself; None without labels."""
+    """The mean loss that a call computed itself, as `compute_loss` returns one; None without labels.
+
+    Under a strategy it is a replica's share: the gradients of all replicas are summed (and `fit` shows the mean of the
+    replicas' losses, each over its own labels).
+    """
     own = getattr(outputs, "loss", None)
-    return None if own is None else tf.reduce_mean(own)
+    return None if own is None else tf.reduce_mean(own) / tf.distribute.get_strategy().num_replicas_in_sync
