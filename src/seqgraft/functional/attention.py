@@ -17,6 +17,9 @@ from seqgraft.spec import Attention
 
 KeysValues = tuple[Array, Array]
 
+_FEW = 16
+"""Queries of a source (and group of heads) beside which its keys are the larger matrix."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -166,8 +169,12 @@ def _attend(
     sources = ops.shape(key)[0]
     if each > 1:
         query = ops.transpose(ops.reshape(query, (sources, each, heads, count, width)), (0, 2, 1, 3, 4))
-    query = ops.reshape(query, (sources, groups, alike * each * count, width))
-    scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * scale
+    folded = alike * each * count
+    query = ops.reshape(query, (sources, groups, folded, width))
+    if isinstance(folded, int) and folded <= _FEW:  # keys stand first, or XLA would turn all of them at every step
+        scores = ops.transpose(ops.matmul(key, ops.transpose(query, (0, 1, 3, 2))), (0, 1, 3, 2)) * scale
+    else:
+        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * scale
     scores = ops.reshape(scores, (sources, heads, each * count, ops.shape(key)[2]))
     if spec.softcap is not None:
         scores = spec.softcap * ops.tanh(scores / spec.softcap)
@@ -182,7 +189,7 @@ def _attend(
     else:
         seen = ops.softmax(scores)
     seen = ops.cast(seen, dtype)
-    by_group = ops.reshape(run.drop(seen, spec.dropout), (sources, groups, alike * each * count, ops.shape(key)[2]))
+    by_group = ops.reshape(run.drop(seen, spec.dropout), (sources, groups, folded, ops.shape(key)[2]))
     states = ops.matmul(by_group, value)
     return (
         _unfolded(run, states, (sources, heads, each, count, width), rows),

@@ -16,6 +16,7 @@ from seqgraft.functional.found import Carried, Found, Step, Take, ended
 from seqgraft.functional.ops import Array, Key, Ops, Size
 from seqgraft.functional.processors import Memory, Processors
 from seqgraft.functional.sampling import narrowed, raced
+from seqgraft.functional.top import highest
 
 _WORST = -1.0e9
 """What the field adds to the score of anything that may not be chosen."""
@@ -136,7 +137,7 @@ class _Beams:
         """Of scores [rows, vocabulary] the `count` best of each source: scores so far, beams and tokens."""
         ops, vocabulary = self.ops, self.processors.vocabulary
         total = ops.reshape(scores, (self.sources, self.beams, vocabulary)) + running[..., None]
-        scores, chosen = ops.top_k(ops.reshape(total, (self.sources, self.beams * vocabulary)), self.count)
+        scores, chosen = highest(ops, ops.reshape(total, (self.sources, self.beams * vocabulary)), self.count)
         return scores, chosen // vocabulary, chosen % vocabulary
 
     def drawn(self, scores: Array, running: Array, key: Key) -> tuple[Array, Array, Array]:

@@ -29,7 +29,11 @@ class Place:
     view: View
     turn: Rotation | None = None
     cache: tuple[Array, Array, Size] | None = None
-    """Keys and values [rows, groups, total, head_width] so far, and how many of them are the past's."""
+    """Keys and values [rows, groups, total, head_width] so far, and how many of them are the past's.
+
+    Or [rows * groups, total, head_width], as a loop of one row carries them: this is the shape that XLA's products
+    read. Of another it writes the new token's twice at every step, once into a copy of the whole.
+    """
     memory: KeysValues | None = None
     memory_bias: Array | None = None
     """On the scores of the memory [sources, 1, 1, keys]."""
@@ -74,13 +78,12 @@ def _self(run: Run, spec: Layer, x: Array, place: Place) -> tuple[Array, KeysVal
     key, value = keys_values(run, own, x, place.turn)
     if view.ahead is not None:
         main = key[:, :, : place.time], value[:, :, : place.time]
-        kept = _kept(run, place, main)
-        out, seen = streams(run, own, x, view.ahead, (key, value), kept or main, place.time)
+        kept, shown = _kept(run, place, main)
+        out, seen = streams(run, own, x, view.ahead, (key, value), shown, place.time)
         if place.seen is not None:
             place.seen.own.append(seen)
         return out, kept
-    kept = _kept(run, place, (key, value))
-    key, value = kept or (key, value)
+    kept, (key, value) = _kept(run, place, (key, value))
     view = lean(run, own, view, place.causal)
     if spec.merged and place.memory is not None:
         key, value, view = joined(run, place.memory, place.memory_bias, (key, value), view, place.each)
@@ -89,12 +92,27 @@ def _self(run: Run, spec: Layer, x: Array, place: Place) -> tuple[Array, KeysVal
     return ops.cast(out, ops.dtype(x)), kept
 
 
-def _kept(run: Run, place: Place, new: KeysValues) -> KeysValues | None:
+def _kept(run: Run, place: Place, new: KeysValues) -> tuple[KeysValues | None, KeysValues]:
+    """The cache with these keys and values, and what is seen of them [rows, groups, total, head_width]."""
     if place.cache is None:
-        return None
-    past = place.cache[2]
-    key, value = (run.ops.write(into, part, past, 2) for into, part in zip(place.cache[:2], new, strict=True))
-    return key, value
+        return None, new
+    key, value = (_written(run, into, part, place.cache[2]) for into, part in zip(place.cache[:2], new, strict=True))
+    return (key, value), (_like(run, key, new[0]), _like(run, value, new[1]))
+
+
+def _written(run: Run, into: Array, part: Array, past: Size) -> Array:
+    ops = run.ops
+    if len(ops.shape(into)) == 4:
+        return ops.write(into, part, past, 2)
+    rows, groups, time, width = ops.shape(part)
+    return ops.write(into, ops.reshape(part, (rows * groups, time, width)), past, 1)
+
+
+def _like(run: Run, kept: Array, part: Array) -> Array:
+    """A cache with its rows and groups apart."""
+    ops = run.ops
+    rows, groups, _, width = ops.shape(part)
+    return kept if len(ops.shape(kept)) == 4 else ops.reshape(kept, (rows, groups, ops.shape(kept)[1], width))
 
 
 def _look(run: Run, spec: Any, x: Array, place: Place) -> Array:

@@ -9,6 +9,7 @@ import math
 
 from seqgraft.functional.ops import Array, Key, Ops
 from seqgraft.functional.settings import Settings
+from seqgraft.functional.top import highest
 
 _BLOCK = 128
 
@@ -21,14 +22,14 @@ def narrowed(ops: Ops, settings: Settings, scores: Array, vocabulary: int) -> tu
     if settings.temperature != 1.0:
         scores = scores / settings.temperature
     if settings.top_k and max(settings.top_k, settings.least) < vocabulary:
-        scores, tokens = ops.top_k(scores, max(settings.top_k, settings.least))
+        scores, tokens = highest(ops, scores, max(settings.top_k, settings.least))
         return _cut_ranked(ops, settings, scores), tokens
     if settings.top_p < 1.0:
         scores = _cut_tail(ops, settings, scores, vocabulary)
     if settings.min_p is not None:
         low = ops.exp(scores - ops.max(scores, -1, keepdims=True)) < settings.min_p
         if settings.least > 1:
-            kept, _ = ops.top_k(scores, min(settings.least, vocabulary))
+            kept, _ = highest(ops, scores, min(settings.least, vocabulary))
             low = low & (scores < kept[:, -1:])
         scores = ops.where(low, ops.array(-math.inf, "float32"), scores)
     return scores, None
@@ -96,4 +97,4 @@ def raced(ops: Ops, scores: Array, count: int, key: Key) -> Array:
     """
     chance = ops.uniform(key, ops.shape(scores))
     noise = -ops.log(-ops.log(ops.maximum(chance, 1e-30)))
-    return ops.top_k(scores + noise, count)[1]
+    return highest(ops, scores + noise, count)[1]

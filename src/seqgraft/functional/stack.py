@@ -125,7 +125,7 @@ def stack_states(
         wide = spec.streams.count if training or record.ahead is not None else 1
     x = _embed(run, spec, text, past, time, wide)
     dtype = ops.dtype(x)
-    keys = time if cache is None else ops.shape(cache.layers[0][0])[2]
+    keys = time if cache is None else ops.shape(cache.layers[0][0])[-2]
     views, turns = _geometry(run, spec, text, past, time, keys, wide, dtype)
     memory_bias = None if memory.mask is None else hide(run, memory.mask)
     kept = memory.remembered
@@ -199,13 +199,23 @@ def logits(run: Run, spec: Stack, states: Array) -> Array:
     if head.scale != 1.0:
         states = states * head.scale
     if head.tied and not run.has("head.output.kernel"):
-        table = run.weight("embed.weight")
-        out = ops.matmul(states, ops.transpose(table, (1, 0)))
+        out = _by_rows(ops, states, run.weight("embed.weight"))
         if head.bias:
             out = out + run.weight("head.output.bias")
     else:
         out = run.linear("head.output", states)
     return out if head.softcap is None else head.softcap * ops.tanh(out / head.softcap)
+
+
+def _by_rows(ops: Ops, x: Array, table: Array) -> Array:
+    """x [..., width] -> [..., rows]: its product with every row of a table.
+
+    Of one token a row the table stands first: XLA would turn the whole of it at every step to have it second.
+    """
+    shape = ops.shape(x)
+    if len(shape) != 3 or not isinstance(shape[1], int) or shape[1] != 1:
+        return ops.matmul(x, ops.transpose(table, (1, 0)))
+    return ops.transpose(ops.matmul(table, ops.transpose(x[:, 0], (1, 0))), (1, 0))[:, None]
 
 
 def _embed(run: Run, spec: Stack, text: Text, past: Size, time: Size, streams: int) -> Array:
