@@ -4,6 +4,8 @@ Torch multiplies float32 matrices on the CPU with MKL, which takes a slow path o
 the same build, does not. `torch/product.py` follows the rule where torch's build has both.
 """
 
+import contextlib
+import ctypes
 import os
 import platform
 from pathlib import Path
@@ -43,3 +45,9 @@ def description() -> str:
     }[rule()]
     why = f"said by {SETTING}" if asked() else f"a {vendor() or 'unknown'} processor; {SETTING} overrides"
     return f"{how} ({why})"
+
+
+def give_back() -> None:
+    """Memory that was freed goes back to the system, where the C library (glibc) keeps it for itself."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

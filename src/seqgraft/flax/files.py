@@ -8,18 +8,24 @@ import numpy as np
 
 from seqgraft.checkpoints.pair_arrays import HalfArrays, PairArrays, pair_tensors
 from seqgraft.config import EncoderDecoderConfig
-from seqgraft.flax.tree import Tree, at, core_weights, leaves, planted, put, walked
+from seqgraft.flax.tree import Tree, at, core_weights, leaves, put, walked
 from seqgraft.functional import host
+from seqgraft.machine import give_back
 
 Carried = Mapping[str, tuple[int, ...]]
 """Names in the pair's file of what computes nothing -> shapes."""
 
 
 def tree_of(pair: host.Host, carried: Carried) -> Tree:
-    """The tree on the device."""
+    """The tree on the device. The host's arrays are taken from it one by one, so that few are in memory twice."""
+    tensors = pair_tensors(pair.config, pair.arrays)
+    pair.arrays = PairArrays(HalfArrays({}), HalfArrays({}))
     tree: Tree = {}
-    for path, value in walked(planted(pair.config, pair_tensors(pair.config, pair.arrays), carried)):
-        put(tree, path, jnp.asarray(value))
+    for leaf in leaves(pair.config, carried):
+        value = tensors.pop(leaf.name)
+        put(tree, leaf.path, jnp.asarray(np.transpose(value) if leaf.turned else value).block_until_ready())
+        del value
+    give_back()
     return tree
 
 

@@ -22,6 +22,7 @@ from seqgraft.functional.run import Run
 from seqgraft.functional.settings import Settings
 from seqgraft.functional.stack import Text
 from seqgraft.generation import GenerationConfig
+from seqgraft.machine import give_back
 
 if TYPE_CHECKING:
     from seqgraft.flax.model import FlaxEncoderDecoderModel
@@ -68,7 +69,11 @@ def generate(
     arguments = (source, states, asked.prompt, asked.prompt_mask, key)
     held = model.params if params is None else params
     if trace:
-        found = model.program(asked.settings, partial(_found, model, asked.settings))(held, *arguments)
+        program = model.program(asked.settings, partial(_found, model, asked.settings))
+        count = getattr(program, "_cache_size", int)  # of what it compiled
+        before, found = count(), program(held, *arguments)
+        if count() > before:  # what the compiler needed
+            give_back()
     else:
         with jax.disable_jit():
             found = _found(model, asked.settings, held, *arguments)

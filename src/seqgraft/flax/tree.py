@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from seqgraft.checkpoints.kinds import pair_kinds, with_carried
@@ -105,14 +104,6 @@ def _shape(one: Written, parts: list[tuple[int, ...]]) -> tuple[int, ...]:
     shape = shape[::-1] if one.turned else shape
     shape = (*shape[:-1], one.heads, shape[-1] // one.heads) if one.heads else shape
     return (one.experts, *shape) if one.experts else shape
-
-
-def planted(config: EncoderDecoderConfig, tensors: Mapping[str, Any], carried: Mapping[str, tuple[int, ...]]) -> Tree:
-    """A file's tensors by name -> the tree, views where possible."""
-    tree: Tree = {}
-    for leaf in leaves(config, carried):
-        put(tree, leaf.path, np.transpose(tensors[leaf.name]) if leaf.turned else tensors[leaf.name])
-    return tree
 
 
 def core_weights(config: EncoderDecoderConfig, tree: Mapping[str, Any], every: list[Leaf]) -> dict[str, Any]:

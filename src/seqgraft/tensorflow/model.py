@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
+from seqgraft.checkpoints.pair_arrays import HalfArrays, PairArrays
 from seqgraft.config import EncoderDecoderConfig
 from seqgraft.errors import ConfigurationError
 from seqgraft.families.configuration import PretrainedConfig
@@ -17,6 +18,7 @@ from seqgraft.functional import host
 from seqgraft.functional.run import Noise, Run
 from seqgraft.generation import GenerationConfig
 from seqgraft.generation.link import adopted, link, unlink
+from seqgraft.machine import give_back
 from seqgraft.tensorflow import saving
 from seqgraft.tensorflow.fitting import loss_of, with_labels
 from seqgraft.tensorflow.forward import forward, target_ids
@@ -77,8 +79,10 @@ class TFEncoderDecoderModel(keras.Model):  # type: ignore[misc]
         self.built = True
         self.held = Held.of(pair)
         weights = host.core_weights(pair.config, pair.arrays)
+        pair.arrays = PairArrays(HalfArrays({}), HalfArrays({}))  # let go of one by one: few are in memory twice
         for own in host.shapes(pair.config):
             self._hold(own, cast(weights.pop(own), dtype))
+        give_back()
         self.seeds = keras.random.SeedGenerator(name="dropout")
         self.encoder, self.decoder = TFHalf(self, "encoder"), TFHalf(self, "decoder")
 
