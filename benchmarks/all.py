@@ -1,6 +1,6 @@
 """Every benchmark in turn, then the tables of `docs/performance.md`: `python -m benchmarks.all`, or `make bench`.
 
-On a quiet machine of two cores it takes below 20 minutes. Each benchmark runs in a process of its own.
+On a quiet machine of two cores it takes some 40 minutes, half of them for long sources. Each benchmark runs in a process of its own.
 """
 
 import argparse
@@ -22,7 +22,7 @@ PLAN = {
     "load": "load --rounds 3",
     "train": "train_step --rounds 3",
 }
-"""Name of the figures -> command; seconds in braces are those of a run of 20 minutes, and grow with it."""
+"""Name of the figures -> command; seconds in braces are those of `--minutes 20`, and grow with it."""
 
 
 def command(name: str, minutes: float, threads: int) -> list[str]:
