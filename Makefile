@@ -1,6 +1,6 @@
 # `make run` does the main job on real text; `make test` runs lint, types and every test.
 # `make oracle` computes anew what the original Flax and TensorFlow classes are held to (tests/oracle; 3 GB, minutes).
-# `make bench` times generation against other programs (20 minutes, nothing else running) and fills docs/performance.md.
+# `make bench` times generation against other programs (40 minutes, nothing else running) and fills docs/performance.md.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
