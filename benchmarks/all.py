@@ -1,7 +1,7 @@
 """Every benchmark in turn, then the tables of `docs/performance.md`: `python -m benchmarks.all`, or `make bench`.
 
-On a quiet machine of two cores it takes some 40 minutes, half of them for long sources. Each benchmark runs in a process
-of its own.
+On a quiet machine of two cores it takes some 40 minutes, half of them for long sources. Each benchmark runs in a
+process of its own.
 """
 
 import argparse
