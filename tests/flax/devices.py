@@ -1,4 +1,4 @@
-"""What `test_devices.py` runs in a process of its own, with four devices of the host: `python devices.py NAME`."""
+"""What `test_devices.py` runs in a process of its own, with four devices of the host."""
 
 import sys
 
@@ -10,27 +10,13 @@ from jax.sharding import PartitionSpec as P
 
 import seqgraft
 
+from ..functional.devices import IDS, LABELS, configuration
+
 DEVICES = 4
-IDS = np.random.default_rng(0).integers(4, 64, (8, 6)).astype(np.int32)
-LABELS = np.random.default_rng(1).integers(4, 64, (8, 5)).astype(np.int32)
-HALF = {
-    "vocab_size": 64,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "max_position_embeddings": 32,
-    "pad_token_id": 0,
-    "initializer_range": 0.3,
-}
 
 
 def made() -> seqgraft.FlaxEncoderDecoderModel:
-    half = seqgraft.BertConfig(**HALF)
-    config = seqgraft.EncoderDecoderConfig(
-        encoder=half, decoder=half, decoder_start_token_id=1, pad_token_id=0, eos_token_id=2
-    )
-    return seqgraft.FlaxEncoderDecoderModel(config, seed=3)
+    return seqgraft.FlaxEncoderDecoderModel(configuration(initializer_range=0.3), seed=3)
 
 
 def near(ours: object, theirs: object) -> None:

@@ -1,4 +1,4 @@
-"""What `test_devices.py` runs in a process of its own, with two devices of the host: `python devices.py NAME`."""
+"""What `test_devices.py` runs in a process of its own, with two devices of the host."""
 
 import sys
 
@@ -8,27 +8,11 @@ import tensorflow as tf
 
 import seqgraft
 
-IDS = np.random.default_rng(0).integers(4, 64, (8, 6)).astype(np.int32)
-LABELS = np.random.default_rng(1).integers(4, 64, (8, 5)).astype(np.int32)
-HALF = {
-    "vocab_size": 64,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "max_position_embeddings": 32,
-    "pad_token_id": 0,
-    "initializer_range": 0.1,
-    "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0,
-}
+from ..functional.devices import IDS, LABELS, configuration
 
 
 def made() -> seqgraft.TFEncoderDecoderModel:
-    half = seqgraft.BertConfig(**HALF)
-    config = seqgraft.EncoderDecoderConfig(
-        encoder=half, decoder=half, decoder_start_token_id=1, pad_token_id=0, eos_token_id=2
-    )
+    config = configuration(initializer_range=0.1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     return seqgraft.TFEncoderDecoderModel(config)
 
 

@@ -154,15 +154,12 @@ def _packed(weight: Tensor, scales: Tensor, bias: Tensor | None) -> Any:
         torch.backends.quantized.engine = before
 
 
-def whole_products(weight: Tensor, scales: Tensor) -> tuple[Callable[[Tensor], Tensor], int] | None:
+def whole_products(weight: Tensor, scales: Tensor) -> tuple[Callable[[Tensor], Tensor], int]:
     """x [rows, in] -> x weight^T times the scales, [rows, out], of whole numbers x as float32, and their greatest.
 
-    They go from less to more than 0 alike. None where the rule does not choose FBGEMM.
+    They go from less to more than 0 alike. For machines whose rule chooses FBGEMM (`kernel`).
     """
-    name, largest = kernel()
-    if name != "fbgemm":
-        return None
-    packed, zero = _packed(weight, scales, None), (largest + 1) // 2
+    packed, zero = _packed(weight, scales, None), (kernel()[1] + 1) // 2
     product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
     return lambda x: product(x, 1.0, zero, packed), zero - 1
 

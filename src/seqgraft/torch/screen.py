@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqgraft.torch.product import plain, serves
-from seqgraft.torch.product_int8 import whole_products
+from seqgraft.torch.product_int8 import kernel, whole_products
 from seqgraft.torch.quantized import quantised
 from seqgraft.torch.residence import Residence
 
@@ -44,15 +44,13 @@ def screen(output: nn.Module) -> Screen | None:
     """The screen of a linear map [in -> out]; None where it would not be faster than all logits, or has no bound."""
     if not (plain(output) and isinstance(output, nn.Linear) and serves(output.weight)):
         return None
-    if output.weight.numel() < _LEAST:
+    if output.weight.numel() < _LEAST or kernel()[0] != "fbgemm":
         return None
     weight, bias = output.weight.detach(), None if output.bias is None else output.bias.detach()
     if (copied := _copied(weight)) is None:
         return None
     small, scales, off, long = copied
-    if (made_of := whole_products(small, scales)) is None:
-        return None
-    products, level = made_of
+    products, level = whole_products(small, scales)
     del small, copied
     # Of the input rounding leaves half a fine level of each number, where 2 level² of them are its largest one, which
     # is no longer than itself.
